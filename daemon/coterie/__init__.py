@@ -1,0 +1,1 @@
+"""What one peer does: the I/O around `coterie_protocols`."""

@@ -1,0 +1,1 @@
+"""What all peers must agree on: synchronous, deterministic, free of I/O."""
