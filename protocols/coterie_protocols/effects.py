@@ -1,7 +1,7 @@
 """What a replica asks for. The shell saves first, and only then shows anything to anybody."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from coterie_protocols.encoding import Cid
 from coterie_protocols.event import Event, Frontier
@@ -50,7 +50,10 @@ class NeedResult:
 
 @dataclass(frozen=True, slots=True)
 class StartTask:
-    """Run an attempt. `(attempt, claim)` is the fencing token; `needs` maps job keys to results."""
+    """Run an attempt. `(attempt, claim)` is the fencing token; `needs` maps job keys to results.
+
+    `ancestors` has the result of every job that this one depends on, directly or not: what `failure()` looks at.
+    """
 
     run: RunId
     task: str
@@ -64,6 +67,7 @@ class StartTask:
     source: Cid | None
     inputs: Mapping[str, str]
     needs: Mapping[str, NeedResult]
+    ancestors: Mapping[str, Status] = field(default_factory=dict[str, Status])
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +121,5 @@ class Changed:
 
 
 Effect = (
-    Save
-    | Send
-    | SendEvents
-    | Broadcast
-    | StartTask
-    | StopTask
-    | FetchBlobs
-    | Remember
-    | Disconnect
-    | Answer
-    | Changed
+    Save | Send | SendEvents | Broadcast | StartTask | StopTask | FetchBlobs | Remember | Disconnect | Answer | Changed
 )

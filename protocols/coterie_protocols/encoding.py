@@ -6,6 +6,7 @@ Source of the formats: ipld.io/specs/codecs/dag-cbor and github.com/multiformats
 """
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from typing import NewType
 
 import libipld
@@ -15,7 +16,7 @@ from coterie_protocols.errors import BadMessage
 Cid = NewType("Cid", str)
 """A CIDv1 as base32 text, `bafyrei…` for events and `bafkrei…` for raw blobs."""
 
-Value = None | bool | int | float | str | bytes | list["Value"] | dict[str, "Value"]
+Value = None | bool | int | float | str | bytes | Sequence["Value"] | Mapping[str, "Value"]
 
 _DAG_CBOR_PREFIX = b"\x01\x71\x12\x20"
 _RAW_PREFIX = b"\x01\x55\x12\x20"

@@ -74,7 +74,8 @@ class TaskSpec:
     """What a peer can claim: one job, or a whole run.
 
     `job` is the job's key in the file (several tasks of one matrix share it); `needs` are task ids of the same
-    run; `conditional` tells that the job has an `if` of its own, so that somebody must evaluate it.
+    run; `conditional` tells that the job has an `if` of its own, so that somebody must evaluate it. With
+    `fail_fast` a failed task of the same job cancels this one; `max_parallel` 0 means without limit.
     """
 
     id: str
@@ -83,6 +84,8 @@ class TaskSpec:
     labels: tuple[str, ...]
     conditional: bool = False
     continue_on_error: bool = False
+    fail_fast: bool = False
+    max_parallel: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +255,8 @@ def _submit_to_value(op: Submit) -> dict[str, Value]:
             "labels": list(task.labels),
             **({"if": True} if task.conditional else {}),
             **({"coe": True} if task.continue_on_error else {}),
+            **({"fail_fast": True} if task.fail_fast else {}),
+            **({"max_parallel": task.max_parallel} if task.max_parallel else {}),
         }
         for task in op.tasks
     ]
@@ -318,6 +323,8 @@ def _task(value: object) -> TaskSpec:
         labels=f.texts("labels", LABELS_MAX),
         conditional=f.raw("if") is True,
         continue_on_error=f.raw("coe") is True,
+        fail_fast=f.raw("fail_fast") is True,
+        max_parallel=0 if f.raw("max_parallel") is None else f.integer("max_parallel", 0, TASKS_MAX),
     )
 
 

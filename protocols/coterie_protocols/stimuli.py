@@ -81,7 +81,9 @@ class TaskEnded:
 
 @dataclass(frozen=True, slots=True)
 class StopBegan:
-    """The daemon is about to exit: claim nothing more, release what runs, say goodbye."""
+    """The daemon is about to exit: claim nothing more, and release what runs or, with `finish`, let it end."""
+
+    finish: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,52 @@
+"""Tells watchers what changed. A slow watcher misses repetitions, never the last word, and holds nobody up."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import trio
+
+
+class _Watcher:
+    def __init__(self) -> None:
+        self._pending: dict[str | None, None] = {}
+        self._news = trio.Event()
+
+    def tell(self, what: str | None) -> None:
+        self._pending[what] = None
+        self._news.set()
+
+    async def __aiter__(self) -> AsyncIterator[str | None]:
+        while True:
+            await self._news.wait()
+            while self._pending:
+                what = next(iter(self._pending))
+                del self._pending[what]
+                yield what
+            self._news = trio.Event()
+
+
+class Changes:
+    """The watchers of one daemon."""
+
+    def __init__(self) -> None:
+        self._watchers: set[_Watcher] = set()
+
+    def tell(self, what: str | None) -> None:
+        """Run `what` changed; None stands for members, liveness or the clock."""
+        for watcher in self._watchers:
+            watcher.tell(what)
+
+    @contextmanager
+    def _watching(self) -> Iterator[_Watcher]:
+        watcher = _Watcher()
+        self._watchers.add(watcher)
+        try:
+            yield watcher
+        finally:
+            self._watchers.discard(watcher)
+
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator[AsyncIterator[str | None]]:
+        """The ids of runs as they change, from now on."""
+        with self._watching() as watcher:
+            yield aiter(watcher)
