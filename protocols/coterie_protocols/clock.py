@@ -104,6 +104,10 @@ class Clock:
         self._add(event)
         return [event, *self._wake(event.cid)]
 
+    def restore(self, event: Event) -> None:
+        """Takes in, in the order in which they were inserted, events that this peer checked and stored earlier."""
+        self._add(event)
+
     def _lacking(self, event: Event) -> list[Cid]:
         header = event.header
         wanted = header.parents if header.prev is None else (*header.parents, header.prev)

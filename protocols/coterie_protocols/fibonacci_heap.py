@@ -7,7 +7,6 @@ Amortised: insert, minimum, merge and decrease_key O(1), extract_min and delete 
 at least F(d+2) nodes, hence the logarithm. No method recurses: equal keys by the million make no deep stack.
 """
 
-from collections.abc import Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 
@@ -132,7 +131,7 @@ class FibonacciHeap(Generic[K, V]):
 
     def _remove_root(self, node: Node[K, V]) -> None:
         if node.child is not None:
-            for child in list(_circle(node.child)):
+            for child in _circle(node.child):
                 child.parent = None
                 child.marked = False
             _splice_circles(node, node.child)
@@ -146,24 +145,19 @@ class FibonacciHeap(Generic[K, V]):
     def _consolidate(self, start: Node[K, V]) -> Node[K, V]:
         """Links roots until no two have one degree; returns the least of them."""
         of_degree: dict[int, Node[K, V]] = {}
-        for root in list(_circle(start)):
+        for root in _circle(start):
             top = root
             while (twin := of_degree.pop(top.degree, None)) is not None:
                 if twin.key < top.key:
                     top, twin = twin, top
                 self._link(twin, top)
             of_degree[top.degree] = top
-        roots = iter(of_degree.values())
-        least = next(roots)
-        for root in roots:
-            if root.key < least.key:
-                least = root
-        return least
+        return _make_circle(list(of_degree.values()))
 
     def _link(self, child: Node[K, V], parent: Node[K, V]) -> None:
-        _unlink(child)
+        """Makes one root the child of another; the circle of roots is made anew when all are linked."""
         child.parent = parent
-        child.marked = False
+        child.left = child.right = child
         if parent.child is None:
             parent.child = child
         else:
@@ -189,13 +183,24 @@ class FibonacciHeap(Generic[K, V]):
             at = parent
 
 
-def _circle(start: Node[K, V]) -> Iterator[Node[K, V]]:
-    node = start
-    while True:
-        yield node
+def _circle(start: Node[K, V]) -> list[Node[K, V]]:
+    nodes = [start]
+    node = start.right
+    while node is not start:
+        nodes.append(node)
         node = node.right
-        if node is start:
-            return
+    return nodes
+
+
+def _make_circle(nodes: list[Node[K, V]]) -> Node[K, V]:
+    """Makes one circle of the nodes, wherever they pointed before; returns the least."""
+    left = least = nodes[-1]
+    for node in nodes:
+        left.right, node.left = node, left
+        left = node
+        if node.key < least.key:
+            least = node
+    return least
 
 
 def _unlink(node: Node[K, V]) -> None:

@@ -107,8 +107,8 @@ class Replica:
             settings.announce_interval_s,
             settings.presence_interval_s,
         )
+        self.entries: dict[Cid, Event] = {}
         self._key = key
-        self._entry = b""
         self._recover_until = float("-inf")
         self._requests: list[Request] = []
         self._unsettled: set[Touched] = set()
@@ -119,8 +119,9 @@ class Replica:
     def load(self, events: Iterable[bytes]) -> None:
         """Takes in what this peer stored earlier; the bytes were verified when they were stored."""
         for data in events:
-            for event in self.clock.insert(decode_event_untrusted(data, verify=False)):
-                self._apply(event)
+            event = decode_event_untrusted(data, verify=False)
+            self.clock.restore(event)
+            self._apply(event)
 
     def start(self, now: Instant, addresses: tuple[str, ...]) -> list[Effect]:
         """Begins to act. A peer that is not alone first asks for the tail of its own log, which it may have lost."""
@@ -187,7 +188,8 @@ class Replica:
     def _greet(self, peer: PeerId, turn: _Turn) -> None:
         """Says who we are (a member may not know us yet); the one with the lesser id asks for the rest."""
         claims = tuple(self.scheduler.held)
-        turn.effects.append(Send(peer, encode_message(Events((self._entry,)))))
+        own = tuple(event.data for event in self.entries.values() if event.header.author == self.me)
+        turn.effects.append(Send(peer, encode_message(Events(own))))
         turn.effects.append(Send(peer, encode_message(self.announcer.compose(self.clock, claims))))
         if self.me < peer:
             self._ask(peer, turn)
@@ -273,8 +275,9 @@ class Replica:
                 self._keep_copies(event, turn)
 
     def _apply(self, event: Event) -> set[Touched]:
-        if event.header.author == self.me and event.header.seq == 1:
-            self._entry = event.data
+        if event.header.prev is None:
+            self.entries[event.cid] = event
+            self.announcer.want()  # a newcomer does not know us, our labels and our addresses yet
         return self.state.apply(event)
 
     def _keep_copies(self, event: Event, turn: _Turn) -> None:

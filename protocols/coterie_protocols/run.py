@@ -12,10 +12,10 @@ from coterie_protocols.clock import Clock
 from coterie_protocols.effects import NeedResult
 from coterie_protocols.encoding import Cid, Value, encode
 from coterie_protocols.event import Header
-from coterie_protocols.identity import PeerId
 from coterie_protocols.ops import Cancel, Claim, Done, Release, RunId, Status, Submit, TaskSpec
 from coterie_protocols.task import (
     OPEN,
+    ClaimRecord,
     DoneRecord,
     Standing,
     TaskRecord,
@@ -257,9 +257,10 @@ class Run:
         dones = {need: self.view(need, authority).done for need in spec.needs}
         return {need: done.header.cid for need, done in dones.items() if done is not None}
 
-    def authors(self) -> frozenset[PeerId]:
-        """Who ever claimed a task of this run."""
-        return frozenset(claim.author for record in self._records.values() for claim in record.claims.values())
+    def claims(self, task: str) -> tuple[ClaimRecord, ...]:
+        """Every claim of a task, valid or not."""
+        record = self._records.get(task)
+        return () if record is None else tuple(record.claims.values())
 
     def digest(self, authority: Authority) -> bytes:
         """SHA-256 of all that was said of this run, and of what it came to."""

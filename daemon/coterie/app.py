@@ -1,0 +1,210 @@
+"""The composition root: settings -> adapters -> nursery. The only file that knows them all."""
+
+import os
+import random
+import secrets
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from typing import Final
+
+import structlog
+import trio
+
+from coterie.blobs.file_blobs import FileBlobs
+from coterie.control.server import serve as serve_control
+from coterie.control.socket_file import control_socket
+from coterie.copies import Copies
+from coterie.founding import IDENTITY_FILE, Founding, read_founding
+from coterie.instance_lock import instance_lock
+from coterie.log import configure_log
+from coterie.network.adapter import Libp2pNetwork, open_network
+from coterie.network.identity_file import load_or_create_identity
+from coterie.network.settings import NetworkSettings
+from coterie.peer import Peer, PeerSettings
+from coterie.runner.logs import FileLogs
+from coterie.runner.runner import LocalRunner, RunnerSettings
+from coterie.service import Service
+from coterie.service_notify import ServiceNotify
+from coterie.serving import server_of
+from coterie.settings import Settings
+from coterie.store.sqlite import SqliteStore
+from coterie.wall_clock import unix_ms
+from coterie_protocols.errors import UserError
+from coterie_protocols.identity import SigningKey
+from coterie_protocols.replica import Replica, ReplicaSettings
+from coterie_protocols.scheduler import SchedulerSettings
+
+PORT_NOTE: Final = "tcp-port"
+EPHEMERAL: Final = "/tcp/0"
+STEP_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "TZ")
+"""What steps see of the daemon's own environment."""
+
+log = structlog.get_logger(__name__)
+
+
+def run_daemon(settings: Settings) -> int:
+    """Runs one peer until SIGTERM or SIGINT; returns the exit code. Raises UserError where it can't go on."""
+    configure_log(settings.log_level, settings.log_format)
+    with instance_lock(settings.data_dir):
+        key = load_or_create_identity(settings.data_dir / IDENTITY_FILE)
+        founding = read_founding(settings.data_dir, key)
+        try:
+            trio.run(_run, settings, key, founding)
+        except BaseExceptionGroup as group:
+            raise _user_error_of(group) or group from None
+    return 0
+
+
+def _user_error_of(group: BaseExceptionGroup[BaseException]) -> UserError | None:
+    """The user's error behind a nursery's group, if that is all there is: a full disk, a taken port."""
+    errors = list(_leaves(group))
+    first = errors[0]
+    return first if isinstance(first, UserError) and all(isinstance(e, UserError) for e in errors) else None
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+@dataclass(slots=True)
+class _Parts:
+    """The adapters of one daemon, before the network stands."""
+
+    store: SqliteStore
+    blobs: FileBlobs
+    logs: FileLogs
+    runner: LocalRunner
+    peer: Peer
+
+
+async def _run(settings: Settings, key: SigningKey, founding: Founding) -> None:
+    notify = ServiceNotify.from_environment()
+    store = SqliteStore(settings.data_dir / "coterie.db")
+    try:
+        parts = _assemble(settings, key, founding, store)
+        killed = await parts.runner.clean()
+        if killed:
+            log.warning("killed what an earlier daemon left running", processes=killed)
+        members = parts.peer.replica.state
+        async with open_network(
+            key,
+            _network_settings(settings, founding, store),
+            parts.peer.deliver,
+            server_of(parts.blobs, parts.logs),
+            lambda peer: peer in members.members,
+            random.Random(secrets.randbits(64)),
+        ) as network:
+            _remember_port(settings, network, store)
+            await _live(settings, key, parts, network, notify)
+    finally:
+        notify.close()
+        store.close()
+    log.info("stopped")
+
+
+async def _live(
+    settings: Settings, key: SigningKey, parts: _Parts, network: Libp2pNetwork, notify: ServiceNotify
+) -> None:
+    peer, stopping = parts.peer, trio.Event()
+    members = peer.replica.state
+    copies = Copies(parts.blobs, network, lambda: tuple(members.members))
+    service = Service(
+        key=key,
+        name=settings.name,
+        data_dir=settings.data_dir,
+        peer=peer,
+        store=parts.store,
+        network=network,
+        blobs=parts.blobs,
+        logs_here=parts.logs,
+        copies=copies,
+        stopping=stopping,
+        started_at=trio.current_time(),
+    )
+    with control_socket(settings.socket) as listener:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_on_signal, stopping)
+            nursery.start_soon(copies.run)
+            nursery.start_soon(peer.run, network, copies)
+            nursery.start_soon(
+                partial(
+                    serve_control,
+                    listener,
+                    service,
+                    incoming_dir=settings.data_dir / "incoming",
+                    source_bytes_max=settings.blob_bytes_max,
+                    version=version("coterie"),
+                )
+            )
+            nursery.start_soon(notify.watchdog, lambda: peer.inbox_depth() < settings.inbox_max)
+            notify.ready(f"{settings.name} in {members.coterie_name}")
+            log.info("ready", peer=key.peer_id, coterie=members.coterie_name, socket=str(settings.socket))
+            await stopping.wait()
+            notify.stopping("giving back what runs")
+            log.info("stopping")
+            await peer.stop(finish=settings.shutdown == "finish")
+            nursery.cancel_scope.cancel()
+
+
+async def _stop_on_signal(stopping: trio.Event) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            stopping.set()
+
+
+def _assemble(settings: Settings, key: SigningKey, founding: Founding, store: SqliteStore) -> _Parts:
+    known = [event for event in founding.events if store.header(event.cid) is None]
+    store.append(known)
+    for inviter, addresses in founding.contacts.items():
+        if inviter not in store.contacts():
+            store.remember(inviter, addresses)
+    replica = Replica(
+        key, founding.coterie, store, _replica_settings(settings, founding), random.Random(secrets.randbits(64))
+    )
+    replica.load(store.replay())
+    blobs = FileBlobs(settings.data_dir / "blobs", settings.blob_bytes_max)
+    logs = FileLogs(settings.data_dir / "logs", settings.log_bytes_max, unix_ms)
+    environment = {name: os.environ[name] for name in STEP_VARIABLES if name in os.environ}
+    runner_settings = RunnerSettings(name=settings.name, env=environment, jobs_max=max(1, settings.slots))
+    runner = LocalRunner(settings.data_dir / "work", blobs, runner_settings, unix_ms)
+    peer = Peer(replica, store, runner, blobs, logs, unix_ms, PeerSettings(inbox_max=settings.inbox_max))
+    return _Parts(store, blobs, logs, runner, peer)
+
+
+def _replica_settings(settings: Settings, founding: Founding) -> ReplicaSettings:
+    labels = (*settings.offered_labels(), *founding.labels)
+    return ReplicaSettings(
+        name=settings.name,
+        scheduler=SchedulerSettings(
+            labels=frozenset(label.lower() for label in labels),
+            slots=settings.slots,
+            lease_s=settings.lease_s,
+            stagger_s=settings.stagger_s,
+            settle_s=settings.settle_s,
+            when_isolated=settings.when_isolated,
+        ),
+        announce_interval_s=settings.announce_interval_s,
+        presence_interval_s=settings.presence_interval_s,
+        anti_entropy_interval_s=settings.anti_entropy_interval_s,
+    )
+
+
+def _network_settings(settings: Settings, founding: Founding, store: SqliteStore) -> NetworkSettings:
+    """Where the port is left to the system, the one of last time is taken again: others remember it."""
+    listen = settings.listen
+    port = store.noted(PORT_NOTE)
+    if port is not None and len(listen) == 1:
+        listen = (listen[0].removesuffix(EPHEMERAL) + f"/tcp/{port}" if listen[0].endswith(EPHEMERAL) else listen[0],)
+    return NetworkSettings(coterie=founding.coterie, listen=listen, announce=settings.announce)
+
+
+def _remember_port(settings: Settings, network: Libp2pNetwork, store: SqliteStore) -> None:
+    if len(settings.listen) == 1 and settings.listen[0].endswith(EPHEMERAL):
+        store.note(PORT_NOTE, str(network.ports()[0]))

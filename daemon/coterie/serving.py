@@ -1,0 +1,46 @@
+"""Answers what members ask for by `fetch`: blobs, and the logs of attempts that ran here."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, assert_never
+
+import trio
+
+from coterie.ports import Blobs, Logs, Serve
+from coterie_protocols.errors import BadMessage, NotFound
+from coterie_protocols.identity import PeerId
+from coterie_protocols.messages import BlobRequest, LogRequest, decode_request_untrusted
+
+CHUNK_BYTES: Final = 64 * 1024
+
+
+def server_of(blobs: Blobs, logs: Logs) -> Serve:
+    """What the network calls for every request of a member."""
+
+    @asynccontextmanager
+    async def serve(peer: PeerId, data: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+        del peer  # every member may read: the network lets in nobody else
+        request = decode_request_untrusted(data)
+        match request:
+            case BlobRequest():
+                if not blobs.has(request.blob):
+                    raise BadMessage("no such blob here")
+                yield read_file(blobs.path(request.blob), 0)
+            case LogRequest():
+                try:
+                    yield logs.read(request.run, request.task, request.attempt, request.offset, request.follow)
+                except NotFound:
+                    raise BadMessage("no such log here") from None
+            case _:
+                assert_never(request)
+
+    return serve
+
+
+async def read_file(path: Path, offset: int) -> AsyncIterator[bytes]:
+    """A file's bytes from `offset` on, chunk by chunk."""
+    async with await trio.open_file(path, "rb") as file:
+        await file.seek(offset)
+        while chunk := await file.read(CHUNK_BYTES):
+            yield chunk
