@@ -27,7 +27,7 @@ from coterie_protocols.identity import (
     decode_peer_id_untrusted,
     verify_untrusted,
 )
-from coterie_protocols.ops import MS_MAX, OPS_MAX, Op, op_to_value, op_untrusted
+from coterie_protocols.ops import MS_MAX, OPS_MAX, Claim, Op, op_to_value, op_untrusted
 
 VERSION: Final = 1
 EVENT_BYTES_MAX: Final = 64 * 1024
@@ -136,6 +136,8 @@ def decode_event_untrusted(data: bytes, *, verify: bool = True) -> Event:
     )
     _check_shape(header)
     ops = f.items("ops", OPS_MAX, op_untrusted)
+    if sum(isinstance(op, Claim) for op in ops) > 1:
+        raise BadMessage("event: a claim is named by its event, so there is one at most")
     return Event(header, ops, data)
 
 

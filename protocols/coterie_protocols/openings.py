@@ -1,12 +1,13 @@
 """The attempts that wait to be claimed, as one peer sees them: first for their turn by rank, then for a free slot."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from coterie_protocols.authority import Authority
 from coterie_protocols.encoding import Cid
 from coterie_protocols.identity import PeerId
 from coterie_protocols.ops import RunId
+from coterie_protocols.priority_queue import QUEUE_MAX, WorkflowPriorityQueue
 
 TaskKey = tuple[RunId, str]
 
@@ -29,10 +30,17 @@ class Opening:
 
 
 class Openings:
-    """Openings by task. Of those that are due, the most urgent comes first, and among equals the nearest."""
+    """Openings by task. They wait for their turn by rank, then in a queue for a free slot.
+
+    Of those whose turn has come the most urgent is claimed first, and among equally urgent ones those to which this
+    peer is the nearest before those where it only helps out.
+    """
 
     def __init__(self) -> None:
         self._openings: dict[TaskKey, Opening] = {}
+        self._waiting: dict[TaskKey, Opening] = {}
+        self._nearest: WorkflowPriorityQueue[TaskKey] = WorkflowPriorityQueue()
+        self._helping: WorkflowPriorityQueue[TaskKey] = WorkflowPriorityQueue()
 
     def __iter__(self) -> Iterator[Opening]:
         return iter(self._openings.values())
@@ -40,29 +48,50 @@ class Openings:
     def __len__(self) -> int:
         return len(self._openings)
 
+    @property
+    def waiting(self) -> Iterable[Opening]:
+        """The openings whose turn has not come, for which ranks and sightings still matter."""
+        return self._waiting.values()
+
     def get(self, key: TaskKey) -> Opening | None:
         """The opening of a task."""
         return self._openings.get(key)
 
     def add(self, opening: Opening) -> None:
         """A task may be claimed; replaces what was known of it."""
-        self._openings[opening.key] = opening
+        self.remove(opening.key)
+        self._openings[opening.key] = self._waiting[opening.key] = opening
 
     def remove(self, key: TaskKey) -> None:
         """A task may no longer be claimed."""
         self._openings.pop(key, None)
+        self._waiting.pop(key, None)
+        for queue in (self._nearest, self._helping):
+            if key in queue:
+                queue.remove(key)
 
     def pop_due(self, now: float, waits: Mapping[TaskKey, float | None]) -> Opening | None:
-        """Takes out the opening to claim now, if one is due."""
-        due = [o for o in self._openings.values() if _due(o, waits) <= now]
-        if not due:
-            return None
-        best = min(due, key=lambda o: (o.priority, bool(waits.get(o.key)), o.lamport, o.key))
-        return self._openings.pop(best.key)
+        """Takes out the opening to claim now, if one is due. `waits` has what the waiting ones leave to nearer peers,
+        in seconds, None where this peer does not fit."""
+        for opening in [each for each in self._waiting.values() if _due(each, waits) <= now]:
+            queue = self._helping if waits[opening.key] else self._nearest
+            if len(queue) < QUEUE_MAX:
+                queue.push(opening.key, opening.priority, opening.lamport, opening.opens_at)
+                del self._waiting[opening.key]
+        ready = self._most_urgent(now)
+        return None if ready is None else self._openings.pop(ready.pop().task)
+
+    def _most_urgent(self, now: float) -> WorkflowPriorityQueue[TaskKey] | None:
+        queues = [queue for queue in (self._nearest, self._helping) if queue]
+        for queue in queues:
+            queue.age(now)
+        return min(queues, key=lambda queue: queue.peek().aged, default=None)
 
     def next_due(self, waits: Mapping[TaskKey, float | None]) -> float:
-        """When the next opening is due, infinity if none ever is."""
-        return min((_due(o, waits) for o in self._openings.values()), default=float("inf"))
+        """When the next opening is due, infinity if none ever is; minus infinity if one is due already."""
+        if self._nearest or self._helping:
+            return float("-inf")
+        return min((_due(opening, waits) for opening in self._waiting.values()), default=float("inf"))
 
 
 def _due(opening: Opening, waits: Mapping[TaskKey, float | None]) -> float:

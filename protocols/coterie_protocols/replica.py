@@ -26,7 +26,7 @@ from coterie_protocols.messages import (
     decode_frame_untrusted,
     encode_message,
 )
-from coterie_protocols.ops import OPS_MAX, Cancel, Done, Op, RunId, Submit, op_to_value
+from coterie_protocols.ops import OPS_MAX, Cancel, Claim, Done, Op, RunId, Submit, op_to_value
 from coterie_protocols.presence import Presence
 from coterie_protocols.run import run_id
 from coterie_protocols.scheduler import Scheduler, SchedulerSettings
@@ -339,16 +339,16 @@ class Replica:
     # -- writing --------------------------------------------------------------------------------------------------
 
     def _write(self, ops: Iterable[Op], turn: _Turn) -> None:
-        """Puts ops into as few events as they fit in: one signature and one fsync pay for all."""
+        """Puts ops into as few events as they fit in; a claim is named by its event, so there is one to an event."""
         batch: list[Op] = []
-        size = 0
+        size = claims = 0
         for op in map(_bounded, ops):
-            op_bytes = len(encode(op_to_value(op)))
-            if batch and (len(batch) == OPS_MAX or size + op_bytes > BATCH_BYTES):
+            op_bytes, op_claims = len(encode(op_to_value(op))), int(isinstance(op, Claim))
+            if batch and (len(batch) == OPS_MAX or size + op_bytes > BATCH_BYTES or claims + op_claims > 1):
                 self._write_one(tuple(batch), turn)
-                batch, size = [], 0
+                batch, size, claims = [], 0, 0
             batch.append(op)
-            size += op_bytes
+            size, claims = size + op_bytes, claims + op_claims
         if batch:
             self._write_one(tuple(batch), turn)
 

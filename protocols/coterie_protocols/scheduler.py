@@ -264,8 +264,10 @@ class Scheduler:
         if self.stopping or not self.state.authority.may(self.me, "work"):
             return []
         ops: list[Op] = []
-        while len(self.held) + len(ops) < self.settings.slots:
-            opening = self.openings.pop_due(now, self._waits(now))
+        free = self.settings.slots - len(self.held)
+        waits = self._waits(now) if free > 0 else {}
+        while len(ops) < free:
+            opening = self.openings.pop_due(now, waits)
             if opening is None:
                 break
             ops.append(self._claim(opening))
@@ -280,12 +282,12 @@ class Scheduler:
         return Claim(id, task, opening.attempt, opening.supersedes, consumed)
 
     def _waits(self, now: float) -> Mapping[TaskKey, float | None]:
-        """Per opening how long this peer leaves it to nearer ones; None where it does not fit at all."""
+        """Per waiting opening how long this peer leaves it to nearer ones; None where it does not fit at all."""
         free = self.free_slots()
-        return {opening.key: self._wait(opening, free, now) for opening in self.openings}
+        return {opening.key: self._wait(opening, free, now) for opening in self.openings.waiting}
 
     def _wait(self, opening: Opening, free: Mapping[PeerId, int], now: float) -> float | None:
-        if not opening.labels <= self.settings.labels:
+        if not opening.labels <= self.settings.labels or not self.state.authority.may(self.me, "work"):
             return None
         stagger = self.settings.careful_stagger_s if opening.careful else self.settings.stagger_s
         nearer = 0
@@ -334,7 +336,7 @@ class Scheduler:
         times = [held.start_at for held in self.held.values() if held.start_at is not None and held.stop is None]
         times += [h.lease_until for h in self.held.values() if h.stop is None and self._must_stop_alone(h)]
         times += [lease.expires_at for lease in self.leases.values() if not lease.expired]
-        if len(self.held) < self.settings.slots and not self.stopping:
+        if len(self.held) < self.settings.slots and not self.stopping and len(self.openings):
             times.append(self.openings.next_due(self._waits(now)))
         return min(times, default=float("inf"))
 
