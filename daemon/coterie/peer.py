@@ -7,6 +7,7 @@ are one synchronous piece, so nobody ever sees a replica that is ahead of its st
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import Final, assert_never
 
 import structlog
@@ -14,6 +15,7 @@ import trio
 
 from coterie.changes import Changes
 from coterie.copies import Copies
+from coterie.metrics import Metrics
 from coterie.ports import Blobs, Logs, Network, Runner, Store
 from coterie_protocols.effects import (
     Answer,
@@ -31,9 +33,10 @@ from coterie_protocols.effects import (
 )
 from coterie_protocols.encoding import Cid
 from coterie_protocols.errors import TryLater, UserError
+from coterie_protocols.event import Event
 from coterie_protocols.identity import PeerId
 from coterie_protocols.messages import EVENTS_FRAME_BYTES, SyncDone, encode_events, encode_message
-from coterie_protocols.ops import RunId, Submit
+from coterie_protocols.ops import Claim, RunId, Submit
 from coterie_protocols.replica import Instant, Replica
 from coterie_protocols.stimuli import (
     DeadlineReached,
@@ -84,6 +87,7 @@ class Peer:
         self.replica = replica
         self.changes = Changes()
         self.steps: dict[Cid, str] = {}
+        self.metrics = Metrics(version("coterie"), replica.me)
         self._store = store
         self._runner = runner
         self._blobs = blobs
@@ -134,9 +138,19 @@ class Peer:
         # What we tell others must survive our crash, so save before anything else.
         events = [effect.event for effect in effects if isinstance(effect, Save)]
         if events:
-            self._store.append(events)
+            with self.metrics.saving():
+                self._store.append(events)
+            self._count(events)
         for effect in effects:
             self._perform_one(effect)
+
+    def _count(self, events: Sequence[Event]) -> None:
+        own = [event for event in events if event.header.author == self.replica.me]
+        self.metrics.events_appended(len(own))
+        self.metrics.events_received(len(events) - len(own))
+        for event in own:
+            if any(isinstance(op, Claim) for op in event.ops):
+                self.metrics.task_claimed()
 
     def _perform_one(self, effect: Effect) -> None:
         match effect:
@@ -194,6 +208,7 @@ class Peer:
     def _start(self, task: StartTask) -> None:
         scope = self._tasks[task.claim] = trio.CancelScope()
         self._nursery.start_soon(self._run_task, task, scope)
+        self.metrics.task_started()
         log.info("task started", run=task.run, task=task.task, attempt=task.attempt)
 
     def _stop(self, effect: StopTask) -> None:
@@ -218,6 +233,7 @@ class Peer:
             result = TaskResult("cancelled")
         if result is not None:
             result = self._complete(task, result, started_ms)
+        self.metrics.task_ended(result.status if result else "cancelled")
         del self._tasks[task.claim]
         self.steps.pop(task.claim, None)
         await self.deliver(TaskEnded(task.run, task.task, task.claim, result, reason))

@@ -34,13 +34,18 @@ class Store(Protocol):
     def missing(self, have: Frontier, after: int, bytes_max: int) -> tuple[int, list[bytes]]:
         """The next events not covered by `have`, in the order of insertion, about `bytes_max` bytes of them.
 
-        Returns (position to go on from, events); an empty list means the end. An author's events are covered up to
-        the seq that `have` names for it; where the cid there is not one that is stored, none of that author's are.
+        Returns (position to go on from, events); an empty list means the end. What a tip in `have` covers is the
+        chain of `prev` that ends in it. A tip that is not stored covers all of its author's events if it lies beyond
+        them (the asker is ahead), and none of them if it does not (there is a fork, or a tail was lost).
         """
         ...
 
     def count(self) -> int:
         """How many events are stored."""
+        ...
+
+    def quick_check(self) -> tuple[str, ...]:
+        """What is wrong with the file itself; empty when all is well."""
         ...
 
     def remember(self, peer: PeerId, addresses: Sequence[str]) -> None:

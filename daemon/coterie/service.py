@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, cast, get_args
 
 import trio
 
@@ -26,7 +26,7 @@ from coterie_protocols.invite import Token, issue_certificate, token_to_text
 from coterie_protocols.messages import LogRequest, encode_request
 from coterie_protocols.ops import LABELS_MAX, ROLES, Join, Role, Submit
 from coterie_protocols.replica import Replica
-from coterie_protocols.run import Run
+from coterie_protocols.run import Run, RunStatus
 from coterie_protocols.state import State
 from coterie_protocols.task import ClaimRecord
 from coterie_protocols.workflow.document import submission_to_bytes
@@ -186,7 +186,7 @@ class Service:
         replica = self._replica
         clock = Clock(replica.clock.coterie, NoHeaders(), recent_max=replica.clock.count + 1)
         state = State(clock)
-        problems: list[str] = []
+        problems = list(self.store.quick_check())
         for data in self.store.replay():
             try:
                 for event in clock.insert(decode_event_untrusted(data)):
@@ -199,6 +199,16 @@ class Service:
         if live != rebuilt:
             problems.append("the state in use is not what the stored events come to")
         return VerifyView(clock.count, live, rebuilt, tuple(problems[:100]))
+
+    def metrics(self) -> bytes:
+        """What this daemon counts, in the text format of Prometheus."""
+        replica, metrics = self._replica, self.peer.metrics
+        metrics.clock(replica.clock.count, replica.clock.pending_count, len(replica.clock.heads))
+        metrics.peers(len(replica.state.members), len(self.network.connected() & replica.state.members.keys()))
+        statuses = [run.status(replica.state.authority) for run in replica.state.runs]
+        metrics.runs({status: statuses.count(status) for status in get_args(RunStatus)})
+        metrics.inbox(self.peer.inbox_depth())
+        return metrics.exposition()
 
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[str | None]]:
         """Run ids as they change, None for anything else."""

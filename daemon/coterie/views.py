@@ -178,6 +178,10 @@ class Daemon(Protocol):
         """Checks every stored event again and compares digests."""
         ...
 
+    def metrics(self) -> bytes:
+        """What this daemon counts, in the text format of Prometheus."""
+        ...
+
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[str | None]]:
         """Run ids as they change, None for anything else; a slow reader misses repetitions, never the last word."""
         ...

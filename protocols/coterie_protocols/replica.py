@@ -6,7 +6,6 @@ that it writes or accepts is in a `Save` effect of the same batch, which the she
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from random import Random
 from typing import Final, assert_never
 
 from coterie_protocols.announcer import Announcer
@@ -43,7 +42,7 @@ from coterie_protocols.stimuli import (
     StopBegan,
     TaskEnded,
 )
-from coterie_protocols.sync import Sync, answer
+from coterie_protocols.sync import Chance, Sync, answer
 
 OP_BYTES_MAX: Final = 48 * 1024
 BATCH_BYTES: Final = 48 * 1024
@@ -91,7 +90,7 @@ class Replica:
     """The state machine of one peer. `stored` answers for events that left its memory."""
 
     def __init__(
-        self, key: SigningKey, coterie: Cid, stored: Headers, settings: ReplicaSettings, chance: Random
+        self, key: SigningKey, coterie: Cid, stored: Headers, settings: ReplicaSettings, chance: Chance
     ) -> None:
         self.me: PeerId = key.peer_id
         self.settings = settings

@@ -159,7 +159,9 @@ class Scheduler:
 
     def _hold(self, key: TaskKey, run: Run, claim: ClaimRecord, now: float) -> None:
         careful = run.submission is not None and run.submission.op.care != "normal"
-        settled = now - self.presence.changed_at >= self.settings.stable_after_s
+        stable = now - self.presence.changed_at >= self.settings.stable_after_s
+        rivals = any(self.state.authority.may(peer, "work") for peer in self.state.members if peer != self.me)
+        settled = stable or not rivals
         wait = self.settings.careful_settle_s if careful else 0.0 if settled else self.settings.settle_s
         self.held[claim.cid] = Held(key, claim, now + wait, now + self.settings.lease_s)
 

@@ -5,7 +5,7 @@ frontiers can hide different sets; then, and only then, that author's events are
 """
 
 from collections.abc import Sequence
-from random import Random
+from typing import Protocol, TypeVar
 
 from coterie_protocols.clock import Clock
 from coterie_protocols.effects import SendEvents
@@ -13,10 +13,25 @@ from coterie_protocols.event import Frontier
 from coterie_protocols.identity import PeerId
 
 
+T = TypeVar("T")
+
+
+class Chance(Protocol):
+    """Where the core's randomness comes from, such as a seeded `random.Random`."""
+
+    def uniform(self, a: float, b: float) -> float:
+        """A number between the two."""
+        ...
+
+    def choice(self, seq: Sequence[T]) -> T:
+        """One of several."""
+        ...
+
+
 class Sync:
     """The open questions of one peer, and its clock for asking around. Times are monotonic seconds."""
 
-    def __init__(self, timeout_s: float, anti_entropy_interval_s: float, chance: Random) -> None:
+    def __init__(self, timeout_s: float, anti_entropy_interval_s: float, chance: Chance) -> None:
         self._timeout_s = timeout_s
         self._interval_s = anti_entropy_interval_s
         self._chance = chance

@@ -22,11 +22,15 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with a file, and where."""
+    """What is wrong with a file, and where.
+
+    `holder` is where the value begins that has the fault inside it, when that is another place; GitHub tells that one.
+    """
 
     message: str
     position: Position
     severity: Severity = "error"
+    holder: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)
