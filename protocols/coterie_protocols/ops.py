@@ -73,8 +73,8 @@ class Join:
 class TaskSpec:
     """What a peer can claim: one job, or a whole run.
 
-    `job` is the job's key in the file (several tasks of one matrix share it); `needs` are task ids of the same
-    run; `conditional` tells that the job has an `if` of its own, so that somebody must evaluate it. With
+    `job` is the job's key in the file (several tasks of one matrix share it); `needs` are keys of jobs of the same
+    run, each of which stands for all its tasks, or ids of single tasks; `conditional` tells that the job has an `if` of its own, so that somebody must evaluate it. With
     `fail_fast` a failed task of the same job cancels this one; `max_parallel` 0 means without limit.
     """
 
@@ -330,11 +330,13 @@ def _task(value: object) -> TaskSpec:
 
 def _submit(f: Fields) -> Submit:
     tasks = f.items("tasks", TASKS_MAX, _task)
-    earlier: set[str] = set()
+    ids: set[str] = set()
+    jobs: set[str] = set()
     for task in tasks:
-        if task.id in earlier or not set(task.needs) <= earlier:
+        if task.id in ids or not set(task.needs) <= ids | jobs - {task.job}:
             raise BadMessage("submit: tasks are not unique and in an order where needs come first")
-        earlier.add(task.id)
+        ids.add(task.id)
+        jobs.add(task.job)
     if not tasks:
         raise BadMessage("submit: no tasks")
     return Submit(

@@ -54,6 +54,7 @@ class Run:
         self._specs: dict[str, TaskSpec] = {}
         self._jobs: dict[str, tuple[str, ...]] = {}
         self._dependents: dict[str, tuple[str, ...]] = {}
+        self._needs: dict[str, tuple[str, ...]] = {}
         self._head = b""
         self._standings: dict[str, Standing] = {}
         self._views: dict[str, TaskView] = {}
@@ -69,9 +70,10 @@ class Run:
         jobs: dict[str, list[str]] = {}
         dependents: dict[str, list[str]] = {}
         for spec in submission.op.tasks:
-            jobs.setdefault(spec.job, []).append(spec.id)
-            for need in spec.needs:
+            self._needs[spec.id] = tuple(task for need in spec.needs for task in jobs.get(need, (need,)))
+            for need in self._needs[spec.id]:
                 dependents.setdefault(need, []).append(spec.id)
+            jobs.setdefault(spec.job, []).append(spec.id)
         self._jobs = {job: tuple(ids) for job, ids in jobs.items()}
         self._dependents = {need: tuple(ids) for need, ids in dependents.items()}
         for task, record in self._records.items():
@@ -158,10 +160,14 @@ class Run:
 
     def view(self, task: str, authority: Authority) -> TaskView:
         """The task, with its needs and its run's fate taken into account."""
-        known = self._views.get(task)
-        if known is None:
-            known = self._views[task] = self._derive(self._specs[task], authority)
-        return known
+        if task not in self._views:
+            # In the order of the submission needs come first, so that no chain of them, however long, recurses.
+            for spec in self._specs.values():
+                if spec.id not in self._views:
+                    self._views[spec.id] = self._derive(spec, authority)
+                if spec.id == task:
+                    break
+        return self._views[task]
 
     def _derive(self, spec: TaskSpec, authority: Authority) -> TaskView:
         standing = self.standing(spec.id, authority)
@@ -184,13 +190,14 @@ class Run:
 
     def _failed_sibling(self, spec: TaskSpec, authority: Authority) -> str | None:
         for sibling in self._jobs[spec.job]:
-            done = self.standing(sibling, authority).done
-            if done is not None and done.op.status == "failure" and not self._specs[sibling].continue_on_error:
+            standing = self.standing(sibling, authority)
+            failed = standing.lost or (standing.done is not None and standing.done.op.status == "failure")
+            if failed and not self._specs[sibling].continue_on_error:
                 return sibling
         return None
 
     def _await_needs(self, spec: TaskSpec, standing: Standing, authority: Authority) -> TaskView:
-        needed = [self.view(need, authority) for need in spec.needs]
+        needed = [self.view(need, authority) for need in self._needs[spec.id]]
         if any(view.status is None for view in needed):
             return TaskView(spec, standing, False, None, None, "waits for its needs")
         unmet = [view.spec.id for view in needed if outcome(view) != "success"]
@@ -203,8 +210,8 @@ class Run:
     def _has_turn(self, spec: TaskSpec, authority: Authority) -> bool:
         siblings = self._jobs[spec.job]
         before = siblings[: siblings.index(spec.id)]
-        unfinished = sum(1 for sibling in before if self.standing(sibling, authority).done is None)
-        return unfinished < spec.max_parallel
+        standings = [self.standing(sibling, authority) for sibling in before]
+        return sum(each.done is None and not each.lost for each in standings) < spec.max_parallel
 
     def status(self, authority: Authority) -> RunStatus:
         """The run as a whole: GitHub's rules, a failure that `continue-on-error` allows being a success."""
@@ -221,7 +228,7 @@ class Run:
 
     def need_results(self, spec: TaskSpec, authority: Authority) -> Mapping[str, NeedResult]:
         """The `needs` context of a task: by job key, the worst result of its tasks and the outputs of all."""
-        jobs = dict.fromkeys(self._specs[need].job for need in spec.needs)
+        jobs = dict.fromkeys(self._specs[need].job for need in self._needs[spec.id])
         return {job: self._job_result(job, authority) for job in jobs}
 
     def _job_result(self, job: str, authority: Authority) -> NeedResult:
@@ -243,18 +250,18 @@ class Run:
     def ancestor_results(self, spec: TaskSpec, authority: Authority) -> Mapping[str, Status]:
         """The result of every job that the task depends on, directly or not."""
         seen: set[str] = set()
-        stack = list(spec.needs)
+        stack = list(self._needs[spec.id])
         while stack:
             need = stack.pop()
             if need not in seen:
                 seen.add(need)
-                stack.extend(self._specs[need].needs)
+                stack.extend(self._needs[need])
         jobs = dict.fromkeys(self._specs[task].job for task in self._specs if task in seen)
         return {job: self._job_result(job, authority).result for job in jobs}
 
     def consumed(self, spec: TaskSpec, authority: Authority) -> Mapping[str, Cid]:
         """The events of the results that a claim made now would read."""
-        dones = {need: self.view(need, authority).done for need in spec.needs}
+        dones = {need: self.view(need, authority).done for need in self._needs[spec.id]}
         return {need: done.header.cid for need, done in dones.items() if done is not None}
 
     def claims(self, task: str) -> tuple[ClaimRecord, ...]:

@@ -1,6 +1,7 @@
 """Evaluates what is known before a run starts: matrices, labels, names."""
 
 from collections.abc import Mapping
+from typing import assert_never
 
 from coterie_protocols.workflow.availability import Scope
 from coterie_protocols.workflow.expressions.errors import ExpressionError
@@ -36,6 +37,8 @@ class StaticValues:
                 return self._sequence(node)
             case MappingNode():
                 return self._mapping(node)
+            case _:
+                assert_never(node)
 
     def expression(self, source: str, at: Node | Position) -> Json:
         """The value of one expression. Raises NotStatic."""

@@ -27,7 +27,7 @@ def _task(job: PlannedJob) -> TaskSpec:
     return TaskSpec(
         id=job.id,
         job=job.job,
-        needs=job.needs,
+        needs=job.needs_jobs,
         labels=job.labels,
         conditional=bool(job.if_),
         continue_on_error=job.continue_on_error is True,

@@ -137,16 +137,25 @@ def _input(reading: Reading, name: str, node: Node) -> InputSpec:
             reading.unknown(fields["type"].value, kind, INPUT_TYPES)
         return InputSpec()
     required = reading.boolean(fields["required"].value) if "required" in fields else False
-    options = reading.texts(fields["options"].value) if "options" in fields else []
+    options = _options(reading, fields["options"].value) if "options" in fields else ()
     spec = InputSpec(
         type=cast(InputType, kind),
         required=required is True,
         default=_default(reading, fields["default"].value) if "default" in fields else None,
-        options=tuple(text for text, _ in options),
+        options=options,
         description=(reading.text(fields["description"].value) or "") if "description" in fields else "",
     )
     _check_input(reading, name, node, spec)
     return spec
+
+
+def _options(reading: Reading, node: Node) -> tuple[str, ...]:
+    """The options of a choice; the empty text may be one."""
+    if not isinstance(node, Sequence):
+        reading.unexpected(node)
+        return ()
+    texts = [reading.text(item) for item in node.items]
+    return tuple(text for text in texts if text is not None)
 
 
 def _default(reading: Reading, node: Node) -> str | None:
