@@ -1,0 +1,21 @@
+"""`coterie workflow watch`."""
+
+from pathlib import Path
+
+import click
+
+from coterie.cli.options import client_of, daemon_options, run_argument
+
+
+@click.command("watch", epilog="Example:  coterie workflow watch 3fk2 && echo passed")
+@daemon_options
+@run_argument
+@click.pass_context
+def watch(context: click.Context, /, socket: Path | None, as_json: bool, run: str) -> None:
+    """Follow RUN to its end; the exit code is its result (0 success, 1 anything else).
+
+    Ctrl-C leaves the run alone. --json prints the run as one object a line each time it changes.
+    """
+    from coterie.cli.watch import watch_run
+
+    context.exit(watch_run(client_of(socket), run, as_json))
