@@ -100,7 +100,11 @@ class Clock:
         if lacking:
             self._wait(event, lacking)
             return []
-        self._check(event)
+        try:
+            self._check(event)
+        except BadMessage:
+            self._drop_what_waits_for(event.cid)
+            raise
         self._add(event)
         return [event, *self._wake(event.cid)]
 
@@ -138,12 +142,28 @@ class Clock:
                 self._forget_pending(event)
                 try:
                     self._check(event)
-                except BadMessage:
-                    continue  # it was let in to wait before its parents could tell that it is worthless
+                except BadMessage:  # it was let in to wait before its parents could tell that it is worthless
+                    self._drop_what_waits_for(cid)
+                    continue
                 self._add(event)
                 woken.append(event)
                 queue.append(cid)
         return woken
+
+    def _drop_what_waits_for(self, worthless: Cid) -> None:
+        """What descends from an event that can never be inserted can't be either: it makes room in the pool."""
+        queue = [worthless]
+        while queue:
+            for cid in self._waiting.pop(queue.pop(), ()):
+                event = self._pending.get(cid)
+                if event is None:
+                    continue
+                self._forget_pending(event)
+                queue.append(cid)
+                for other in self._lacking(event):
+                    waiting = [each for each in self._waiting.pop(other, ()) if each != cid]
+                    if waiting:
+                        self._waiting[other] = waiting
 
     def _forget_pending(self, event: Event) -> None:
         del self._pending[event.cid]
@@ -152,7 +172,7 @@ class Clock:
     def _check(self, event: Event) -> None:
         header = event.header
         if header.coterie is None:
-            if event.cid != self.coterie or not any(isinstance(op, Genesis) for op in event.ops):
+            if event.cid != self.coterie or not (event.ops and isinstance(event.ops[0], Genesis)):
                 raise BadMessage("a genesis of another coterie")
             return
         if header.coterie != self.coterie:
@@ -366,5 +386,6 @@ class MerkleClock:
                 data = bytes.fromhex(cast(str, text))
             except (TypeError, ValueError):
                 raise BadMessage("an event is not hex") from None
-            clock.insert(decode_event_untrusted(data))
+            if not clock.insert(decode_event_untrusted(data)):
+                raise BadMessage("an event stands before its parents, or twice")
         return clock

@@ -7,7 +7,7 @@ Source of the formats: ipld.io/specs/codecs/dag-cbor and github.com/multiformats
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import NewType
+from typing import Final, NewType, cast
 
 import libipld
 
@@ -21,6 +21,10 @@ Value = None | bool | int | float | str | bytes | Sequence["Value"] | Mapping[st
 _DAG_CBOR_PREFIX = b"\x01\x71\x12\x20"
 _RAW_PREFIX = b"\x01\x55\x12\x20"
 _CID_BYTES = 36
+_Container = dict[str, object] | list[object]
+
+DEPTH_MAX: Final = 32
+"""How deep lists and maps may stand in each other, the outermost counted."""
 
 
 def encode(value: Value) -> bytes:
@@ -39,7 +43,19 @@ def decode_value_untrusted(data: bytes, bytes_max: int) -> Value:
         raise BadMessage(f"not DAG-CBOR: {str(error)[:120]}") from None
     if canonical != data:
         raise BadMessage("not the canonical DAG-CBOR encoding")
+    _check_depth(value)
     return value
+
+
+def _check_depth(value: object) -> None:
+    """All peers must draw the same line. The codec's own is the interpreter's recursion limit, which is a setting."""
+    level = [value]
+    for _ in range(DEPTH_MAX + 1):
+        containers = [cast(_Container, each) for each in level if type(each) in (dict, list)]
+        if not containers:
+            return
+        level = [child for each in containers for child in (each.values() if isinstance(each, dict) else each)]
+    raise BadMessage(f"more than {DEPTH_MAX} lists and maps in each other")
 
 
 def cid_of_event(data: bytes) -> Cid:

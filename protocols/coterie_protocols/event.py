@@ -35,7 +35,7 @@ PARENTS_MAX: Final = 8
 DOMAIN: Final = b"coterie/event/1\n"
 _TAIL: Final = b"\x69signature\x58\x40"  # text(9) "signature", bytes(64)
 _TAIL_BYTES: Final = len(_TAIL) + SIGNATURE_BYTES
-_BODY_KEYS: Final = 9
+_BODY_KEYS: Final = frozenset({"v", "coterie", "author", "seq", "prev", "parents", "lamport", "time", "ops"})
 SEQ_MAX: Final = 2**53
 
 
@@ -116,10 +116,11 @@ def decode_event_untrusted(data: bytes, *, verify: bool = True) -> Event:
     """
     if not _TAIL_BYTES < len(data) <= EVENT_BYTES_MAX:
         raise BadMessage(f"an event of {len(data)} bytes")
-    if data[0] != 0xA0 + _BODY_KEYS + 1 or not data.startswith(_TAIL, len(data) - _TAIL_BYTES):
+    if data[0] != 0xA0 + len(_BODY_KEYS) + 1 or not data.startswith(_TAIL, len(data) - _TAIL_BYTES):
         raise BadMessage("not an event")
     signed = bytes((data[0] - 1,)) + data[1:-_TAIL_BYTES]
     f = Fields(decode_value_untrusted(signed, EVENT_BYTES_MAX), "event")
+    f.exactly(_BODY_KEYS)
     f.integer("v", VERSION, VERSION)
     author = decode_peer_id_untrusted(f.raw("author"))
     if verify:
@@ -150,5 +151,7 @@ def _check_shape(header: Header) -> None:
         raise BadMessage("event: prev and seq disagree")
     if (header.coterie is None) != (not header.parents):
         raise BadMessage("event: only a genesis has neither coterie nor parents")
+    if header.coterie is None and (header.seq, header.lamport) != (1, 1):
+        raise BadMessage("event: a genesis is the first of all")
     if len(set(header.parents)) != len(header.parents):
         raise BadMessage("event: a parent is named twice")

@@ -22,6 +22,15 @@ class Fields:
     def _bad(self, name: str, expected: str) -> BadMessage:
         return BadMessage(f"{self._what}: {name} is not {expected}")
 
+    def exactly(self, names: frozenset[str]) -> None:
+        """The map has these keys and no others."""
+        if self._map.keys() != names:
+            raise BadMessage(f"{self._what}: its keys are not {', '.join(sorted(names))}")
+
+    def has(self, name: str) -> bool:
+        """Is the field there, if only as null?"""
+        return name in self._map
+
     def raw(self, name: str) -> object:
         """The value as decoded, None where absent."""
         return self._map.get(name)

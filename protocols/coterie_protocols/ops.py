@@ -321,10 +321,10 @@ def _task(value: object) -> TaskSpec:
         job=f.text("job"),
         needs=f.texts("needs", NEEDS_MAX),
         labels=f.texts("labels", LABELS_MAX),
-        conditional=f.raw("if") is True,
-        continue_on_error=f.raw("coe") is True,
-        fail_fast=f.raw("fail_fast") is True,
-        max_parallel=0 if f.raw("max_parallel") is None else f.integer("max_parallel", 0, TASKS_MAX),
+        conditional=f.has("if") and f.flag("if"),
+        continue_on_error=f.has("coe") and f.flag("coe"),
+        fail_fast=f.has("fail_fast") and f.flag("fail_fast"),
+        max_parallel=f.integer("max_parallel", 0, TASKS_MAX) if f.has("max_parallel") else 0,
     )
 
 

@@ -112,6 +112,7 @@ class Replica:
         self._requests: list[Request] = []
         self._unsettled: set[Touched] = set()
         self._crowded_since: float | None = None
+        self._missed: frozenset[Cid] = frozenset()
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -248,8 +249,10 @@ class Replica:
         self._recover_until = min(self._recover_until, turn.now.monotonic)
         if message.reply_wanted and message.fingerprint != self.clock.fingerprint:
             turn.effects.append(answer(peer, message.have, message.fingerprint, self.clock, reply_wanted=False))
-        if self.clock.missing():
+        missing = frozenset(self.clock.missing())
+        if missing - self._missed:  # what nobody has (a liar's parents) must not be asked for again and again
             self._ask_anybody(turn, but=peer)
+        self._missed = missing
 
     def _announced(self, peer: PeerId, message: Announcement, turn: _Turn) -> None:
         self._learn(message.events, turn)

@@ -98,8 +98,9 @@ def resolve(record: TaskRecord, retries: int, authority: Authority) -> Standing:
             failures += 1
             standing = Standing("open", attempt + 1, winner, None, failures)
         elif _released(record, winner):
-            lost = attempt - failures >= ATTEMPTS_LOST_MAX
-            standing = Standing("open", attempt + 1, winner, None, failures, lost)
+            standing = Standing("open", attempt + 1, winner, None, failures, attempt - failures >= ATTEMPTS_LOST_MAX)
+            if standing.lost:
+                return standing  # for good: what is claimed afterwards must not bring it back
         else:
             standing = Standing("claimed", attempt, winner, None, failures)
         previous = winner
