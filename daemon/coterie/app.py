@@ -25,7 +25,8 @@ from coterie.network.identity_file import load_or_create_identity
 from coterie.network.settings import NetworkSettings
 from coterie.peer import Peer, PeerSettings
 from coterie.runner.logs import FileLogs
-from coterie.runner.runner import LocalRunner, RunnerSettings
+from coterie.runner.process import Grace
+from coterie.runner.runner import LocalRunner, RunnerSettings, passed_environment
 from coterie.service import Service
 from coterie.service_notify import ServiceNotify
 from coterie.serving import server_of
@@ -39,8 +40,8 @@ from coterie_protocols.scheduler import SchedulerSettings
 
 PORT_NOTE: Final = "tcp-port"
 EPHEMERAL: Final = "/tcp/0"
-STEP_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "TZ")
-"""What steps see of the daemon's own environment."""
+INTERRUPT_SHARE: Final = 0.6
+"""How much of `grace_s` a step has after SIGINT; the rest it has after SIGTERM."""
 
 log = structlog.get_logger(__name__)
 
@@ -171,8 +172,13 @@ def _assemble(settings: Settings, key: SigningKey, founding: Founding, store: Sq
     replica.load(store.replay())
     blobs = FileBlobs(settings.data_dir / "blobs", settings.blob_bytes_max)
     logs = FileLogs(settings.data_dir / "logs", settings.log_bytes_max, unix_ms)
-    environment = {name: os.environ[name] for name in STEP_VARIABLES if name in os.environ}
-    runner_settings = RunnerSettings(name=settings.name, env=environment, jobs_max=max(1, settings.slots))
+    grace_s = settings.grace_s
+    runner_settings = RunnerSettings(
+        name=settings.name,
+        env=passed_environment(os.environ),
+        grace=Grace(interrupt_s=INTERRUPT_SHARE * grace_s, terminate_s=(1 - INTERRUPT_SHARE) * grace_s),
+        jobs_max=max(1, settings.slots),
+    )
     runner = LocalRunner(settings.data_dir / "work", blobs, runner_settings, unix_ms)
     peer = Peer(replica, store, runner, blobs, logs, unix_ms, PeerSettings(inbox_max=settings.inbox_max))
     return _Parts(store, blobs, logs, runner, peer)

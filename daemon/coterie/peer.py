@@ -213,7 +213,9 @@ class Peer:
 
     def _stop(self, effect: StopTask) -> None:
         log.info("task stopped", run=effect.run, task=effect.task, reason=effect.reason)
-        self._tasks[effect.claim].cancel()
+        scope = self._tasks.get(effect.claim)
+        if scope is not None:  # else it has just ended by itself, and its `TaskEnded` is on the way
+            scope.cancel()
 
     async def _run_task(self, task: StartTask, scope: trio.CancelScope) -> None:
         started_ms = self._wall_ms()

@@ -32,6 +32,7 @@ ATTEMPT_MAX = 1_000
 OUTPUTS_MAX = 256
 OUTPUT_CHARS_MAX = 16_384
 INPUTS_MAX = 64
+REASON_CHARS_MAX = 512
 MS_MAX = 2**53
 
 
@@ -374,7 +375,7 @@ def _release(f: Fields) -> Release:
         task=f.text("task"),
         attempt=f.integer("attempt", 1, ATTEMPT_MAX),
         claim=event_cid_from_text_untrusted(f.raw("claim")),
-        reason=f.text("reason", 512),
+        reason=f.text("reason", REASON_CHARS_MAX),
     )
 
 
@@ -400,13 +401,13 @@ def _done(f: Fields) -> Done:
         log=None if log is None else blob_cid_from_text_untrusted(log),
         started_ms=f.integer("started", 0, MS_MAX),
         ended_ms=f.integer("ended", 0, MS_MAX),
-        reason=f.text("reason", 512),
+        reason=f.text("reason", REASON_CHARS_MAX),
         jobs=f.items("jobs", TASKS_MAX, _job_report),
     )
 
 
 def _cancel(f: Fields) -> Cancel:
-    return Cancel(run=_run_id(f), reason=f.text("reason", 512))
+    return Cancel(run=_run_id(f), reason=f.text("reason", REASON_CHARS_MAX))
 
 
 _READERS: Final[dict[str, Callable[[Fields], Op]]] = {

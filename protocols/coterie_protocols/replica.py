@@ -419,7 +419,7 @@ class Replica:
             claims = tuple(self.scheduler.held)
             announcement = self.announcer.publish(self.clock, claims, now)
             turn.effects.append(Broadcast(encode_message(announcement)))
-            if self._connected_members():
+            if self._connected_members() or len(self.state.members) == 1:  # nobody in reach, or nobody at all
                 self.scheduler.renew(now)
 
     def _announce_due(self) -> float:

@@ -14,8 +14,9 @@ from coterie_protocols.assignment import rank
 from coterie_protocols.effects import Effect, StartTask, StopTask
 from coterie_protocols.encoding import Cid
 from coterie_protocols.identity import PeerId
+from coterie_protocols.messages import CLAIMS_SHOWN_MAX
 from coterie_protocols.openings import Opening, Openings, TaskKey
-from coterie_protocols.ops import Claim, Done, Op, Release, RunId
+from coterie_protocols.ops import REASON_CHARS_MAX, Claim, Done, Op, Release, RunId
 from coterie_protocols.presence import Presence
 from coterie_protocols.run import Run
 from coterie_protocols.state import State, Touched
@@ -40,6 +41,10 @@ class SchedulerSettings:
     stable_after_s: float = 2.0
     retry_delay_max_s: float = 60.0
     when_isolated: Literal["continue", "stop"] = "continue"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.slots <= CLAIMS_SHOWN_MAX:
+            raise ValueError(f"slots: {self.slots}; a sign of life names {CLAIMS_SHOWN_MAX} claims at most")
 
 
 Stop = Literal["lost", "cancelled", "released"]
@@ -87,18 +92,28 @@ class Scheduler:
         """Looks at what may have changed; returns the ops to publish and the tasks to start or stop."""
         ops: list[Op] = []
         effects: list[Effect] = []
-        for run, task in self._affected(touched):
+        for run, task in self._affected(touched, effects):
             self._consider(run, task, now, ops, effects)
         return ops, effects
 
-    def _affected(self, touched: Iterable[Touched]) -> list[tuple[Run, str]]:
+    def _affected(self, touched: Iterable[Touched], effects: list[Effect]) -> list[tuple[Run, str]]:
         affected: dict[TaskKey, tuple[Run, str]] = {}
         for id, task in sorted(touched, key=lambda each: (each[0], each[1] or "")):
             run = self.state.run(id)
-            if run is not None:
-                for each in run.specs if task is None else run.related(task):
-                    affected[(id, each)] = (run, each)
+            if run is None:
+                self._forsake(id, effects)
+                continue
+            for each in run.specs if task is None else run.related(task):
+                affected[(id, each)] = (run, each)
         return list(affected.values())
+
+    def _forsake(self, id: RunId, effects: list[Effect]) -> None:
+        """There is no such run: unknown as yet, or void since its submitter turned out to be no member."""
+        for key in [key for key in (*(o.key for o in self.openings), *self.leases) if key[0] == id]:
+            self._close(key)
+        for cid, held in self.held.items():
+            if held.key[0] == id and held.stop is None:
+                self._stop(cid, held, "lost", "the run is void", effects)
 
     def _consider(self, run: Run, task: str, now: float, ops: list[Op], effects: list[Effect]) -> None:
         key = (run.id, task)
@@ -263,7 +278,7 @@ class Scheduler:
                 self._add_opening(key, run, lease.claim.op.attempt + 1, lease.claim.cid, now)
 
     def _claims(self, now: float) -> list[Op]:
-        if self.stopping or not self.state.authority.may(self.me, "work"):
+        if not self._may_claim():
             return []
         ops: list[Op] = []
         free = self.settings.slots - len(self.held)
@@ -274,6 +289,9 @@ class Scheduler:
                 break
             ops.append(self._claim(opening))
         return ops
+
+    def _may_claim(self) -> bool:
+        return not self.stopping and self.state.authority.may(self.me, "work")
 
     def _claim(self, opening: Opening) -> Claim:
         id, task = opening.key
@@ -338,7 +356,7 @@ class Scheduler:
         times = [held.start_at for held in self.held.values() if held.start_at is not None and held.stop is None]
         times += [h.lease_until for h in self.held.values() if h.stop is None and self._must_stop_alone(h)]
         times += [lease.expires_at for lease in self.leases.values() if not lease.expired]
-        if len(self.held) < self.settings.slots and not self.stopping and len(self.openings):
+        if len(self.held) < self.settings.slots and len(self.openings) and self._may_claim():
             times.append(self.openings.next_due(self._waits(now)))
         return min(times, default=float("inf"))
 
@@ -369,13 +387,15 @@ class Scheduler:
         match held.stop:
             case "lost":
                 return []
-            case "released":
+            case "released" if stimulus.result is None or stimulus.result.status == "cancelled":
                 return [self._release(stimulus.claim, held)]
+            case "released":  # it was through before it could be stopped
+                return [self._done(held, stimulus.result)]
             case "cancelled":
                 result = stimulus.result or TaskResult("cancelled", reason=held.reason)
                 return [self._done(held, result)]
             case None if stimulus.result is None:
-                held.reason = stimulus.reason
+                held.reason = stimulus.reason[:REASON_CHARS_MAX]
                 return [self._release(stimulus.claim, held)]
             case None:
                 return [self._done(held, stimulus.result)]
@@ -391,7 +411,7 @@ class Scheduler:
             log=result.log,
             started_ms=result.started_ms,
             ended_ms=result.ended_ms,
-            reason=result.reason[:512],
+            reason=result.reason[:REASON_CHARS_MAX],
             jobs=result.jobs,
         )
 

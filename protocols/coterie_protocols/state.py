@@ -33,9 +33,10 @@ class State:
     def apply(self, event: Event) -> set[Touched]:
         """Takes in an event whose parents were applied; returns what it may have changed."""
         entry = authority_op(event)
+        touched: set[Touched] = set()
         if entry is not None:
             self._enter(entry)
-        touched: set[Touched] = set()
+            touched |= {(id, None) for id in self._runs}  # whose word counts in them may have changed
         for index, op in enumerate(event.ops):
             touched |= self._take(event.header, index, op)
         return touched
