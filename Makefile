@@ -31,7 +31,7 @@ test: lint types check ## Everything that must hold: lint, types, all tests
 lint: $(INSTALLED) ## ruff and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: $(INSTALLED) ## Lets ruff format and fix
 	$(BIN)/ruff format .
@@ -48,7 +48,7 @@ coverage: $(INSTALLED) ## All tests, and which lines they leave out
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report --skip-covered --show-missing
 
-bench: $(INSTALLED) ## Measures what README.md promises
+bench: $(INSTALLED) ## Speed of the clock, the store and the scheduler
 	@for bench in tests/bench/bench_*.py; do \
 	    printf '\n== %s\n' "$$bench"; PYTHONPATH=tests $(BIN)/python "$$bench"; \
 	done

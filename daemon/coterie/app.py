@@ -128,6 +128,7 @@ async def _live(
         copies=copies,
         stopping=stopping,
         started_at=trio.current_time(),
+        count_network=network.counters,
     )
     with control_socket(settings.socket) as listener:
         async with trio.open_nursery() as nursery:

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,6 +12,7 @@ from typing import Final, cast, get_args
 import trio
 
 from coterie.copies import Copies
+from coterie.network.counters import NetworkCounters
 from coterie.peer import Peer
 from coterie.ports import Blobs, Logs, Network, Store
 from coterie.serving import read_file
@@ -54,6 +55,7 @@ class Service:
     copies: Copies
     stopping: trio.Event
     started_at: float
+    count_network: Callable[[], NetworkCounters] | None = None
 
     @property
     def _replica(self) -> Replica:
@@ -208,6 +210,8 @@ class Service:
         statuses = [run.status(replica.state.authority) for run in replica.state.runs]
         metrics.runs({status: statuses.count(status) for status in get_args(RunStatus)})
         metrics.inbox(self.peer.inbox_depth())
+        if self.count_network is not None:
+            metrics.network(self.count_network())
         return metrics.exposition()
 
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[str | None]]:

@@ -31,11 +31,13 @@ from coterie.settings_fields import (
 )
 from coterie.settings_file import SettingsFile, read_settings_file
 from coterie_protocols.errors import UserError
+from coterie_protocols.messages import CLAIMS_SHOWN_MAX
 
 ENVIRONMENT_PREFIX: Final = "COTERIE_"
 CONFIG_VARIABLE: Final = "COTERIE_CONFIG"
 SYSTEM_CONFIG: Final = Path("/etc/coterie/coterie.yaml")
-SLOTS_MAX: Final = 1024
+SLOTS_MAX: Final = CLAIMS_SHOWN_MAX
+"""Each sign of life names the claims that it renews."""
 OPTIONS: Final = {"labels": "--label", "lease_s": "--lease"}
 """Options of the command line that are not called as their setting is."""
 _ARCHITECTURES: Final = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64", "armv7l": "arm"}

@@ -210,6 +210,7 @@ async def test_nothing_survives_daemon_and_supervisor_killed_once_the_next_daemo
     pid = await number_in(tmp_path / "pid")
     children = psutil.Process(daemon.pid).children()
     assert len(children) == 1
+    daemon.send_signal(signal.SIGSTOP)  # or it would see to the orphans itself
     children[0].kill()
     daemon.kill()
     daemon.wait()

@@ -47,10 +47,6 @@ def test_the_testnet_listens_on_loopback_alone() -> None:
     assert settings.presence_interval_s < settings.lease_s
 
 
-def test_no_public_node_is_contacted() -> None:
-    assert yaml.safe_load((CONFIG / "bootstrap.yaml").read_text(encoding="utf-8")) == []
-
-
 def test_options_override_the_environment_which_overrides_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,7 +48,6 @@ def test_configuration_and_units_travel_as_shared_data(wheel: zipfile.ZipFile) -
     assert {
         "share/coterie/coterie.yaml",
         "share/coterie/testnet.yaml",
-        "share/coterie/bootstrap.yaml",
         "share/coterie/examples/demo.yml",
         "share/coterie/systemd/coterie.service",
         "share/coterie/systemd/coterie-user.service",

@@ -19,6 +19,8 @@ from coterie_protocols.ops import RunId
 
 LINE_CHARS_MAX = 64 * 1024
 READ_BYTES = 64 * 1024
+OPEN_WAIT_S = 10.0
+"""How long a follower waits for a log that is not there yet: an attempt is known a moment before it writes."""
 _NOTICE_BYTES = 200  # room kept for the line that says what was cut
 
 
@@ -30,6 +32,7 @@ class FileLogs:
         self._log_bytes_max = log_bytes_max
         self._wall_ms = wall_ms
         self._open: dict[Path, _FileLog] = {}
+        self._opened = trio.Event()
 
     @asynccontextmanager
     async def open(self, run: RunId, task: str, attempt: int) -> AsyncGenerator["_FileLog"]:
@@ -39,6 +42,8 @@ class FileLogs:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         log = self._open[path] = _FileLog(file, self._log_bytes_max, self._wall_ms)
+        self._opened.set()
+        self._opened = trio.Event()
         try:
             yield log
         finally:
@@ -54,6 +59,10 @@ class FileLogs:
     async def read(self, run: RunId, task: str, attempt: int, offset: int, follow: bool) -> AsyncGenerator[bytes]:
         """The bytes from `offset` on; with `follow`, until the log is closed. Raises NotFound."""
         path = self._path(run, task, attempt)
+        if follow:
+            with trio.move_on_after(OPEN_WAIT_S):
+                while not path.is_file():
+                    await self._opened.wait()
         live = self._open.get(path)
         if not path.is_file():
             raise NotFound(f"no log of {task}, attempt {attempt}, on this peer")
