@@ -1,12 +1,22 @@
 """When to announce, and what: presence at a slow pace, news at once but never more often than the budget allows."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from coterie_protocols.clock import Clock
 from coterie_protocols.encoding import Cid
-from coterie_protocols.messages import CLAIMS_SHOWN_MAX, HEADS_SHOWN_MAX, INLINE_BYTES_MAX, Announcement
+from coterie_protocols.messages import (
+    ADDRESSES_MAX,
+    CLAIMS_SHOWN_MAX,
+    GOSSIP_BYTES_MAX,
+    HEADS_SHOWN_MAX,
+    INLINE_BYTES_MAX,
+    Announcement,
+    encode_message,
+)
 
+LABELS_BYTES_MAX: Final = 4096
 LEASE_SIGNS: Final = 4
 """Signs of life that a holder gives in one lease, so that three may be lost."""
 
@@ -17,6 +27,8 @@ class Announcer:
     def __init__(
         self, name: str, labels: Sequence[str], slots: int, interval_s: float, presence_interval_s: float
     ) -> None:
+        if len("".join(labels).encode()) > LABELS_BYTES_MAX:
+            raise ValueError(f"labels: an announcement has room for {LABELS_BYTES_MAX} bytes of them")
         self._name = name
         self._labels = tuple(labels)
         self._slots = slots
@@ -55,7 +67,10 @@ class Announcer:
         """The announcement that is due; the news in it are told by it."""
         self._wanted, self._announced_at = False, now
         news, self._news = tuple(self._news), []
-        return self.compose(clock, claims, news)
+        announcement = self.compose(clock, claims, news)
+        if len(encode_message(announcement)) <= GOSSIP_BYTES_MAX:
+            return announcement
+        return replace(announcement, events=())  # long labels leave no room: the heads tell that there is news
 
     def compose(self, clock: Clock, claims: Sequence[Cid], news: tuple[bytes, ...] = ()) -> Announcement:
         """An announcement of the present moment, newer than all before it."""
@@ -68,7 +83,7 @@ class Announcer:
             slots=self._slots,
             leaving=self.leaving,
             claims=tuple(claims)[:CLAIMS_SHOWN_MAX],
-            addresses=self.addresses,
+            addresses=self.addresses[:ADDRESSES_MAX],
             heads=tuple(head.cid for head in clock.heads[:HEADS_SHOWN_MAX]),
             fingerprint=clock.fingerprint,
             events=news,

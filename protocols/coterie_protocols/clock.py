@@ -110,7 +110,7 @@ class Clock:
 
     def restore(self, event: Event) -> None:
         """Takes in, in the order in which they were inserted, events that this peer checked and stored earlier."""
-        self._add(event)
+        self._add(event, saved=True)
 
     def _lacking(self, event: Event) -> list[Cid]:
         header = event.header
@@ -197,9 +197,10 @@ class Clock:
         if not any(entries.get(parent, False) for parent in event.header.parents):
             raise BadMessage("join: the certificate is not by an admin among the event's parents")
 
-    def _add(self, event: Event) -> None:
+    def _add(self, event: Event, *, saved: bool = False) -> None:
         header = event.header
-        self._remember(header)
+        self._recent[header.cid] = header
+        self._forget_recent(saved)
         self.count += 1
         digest = int.from_bytes(link(event.cid)[4:], "big")
         self._fingerprint = (self._fingerprint + digest) % _FINGERPRINT_MODULUS
@@ -212,10 +213,13 @@ class Clock:
             admin = isinstance(first, Genesis) or (isinstance(first, Join) and "admin" in first.certificate.roles)
             self.entries.setdefault(header.author, {})[event.cid] = admin
 
-    def _remember(self, header: Header) -> None:
-        self._recent[header.cid] = header
-        if len(self._recent) > self._recent_max:
-            del self._recent[next(iter(self._recent))]
+    def _forget_recent(self, saved: bool) -> None:
+        """Drops what the store can tell; one fsync pays for many events, and until then the clock alone knows them."""
+        while len(self._recent) > self._recent_max:
+            oldest = next(iter(self._recent))
+            if not saved and self._stored.header(oldest) is None:
+                return
+            del self._recent[oldest]
 
     def _advance(self, header: Header) -> None:
         tip = self._tips.get(header.author)

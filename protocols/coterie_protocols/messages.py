@@ -6,7 +6,7 @@ Every message is a DAG-CBOR map with a `kind`. Events travel in them as byte str
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from coterie_protocols.encoding import (
     Cid,
@@ -176,9 +176,9 @@ def _frontier(f: Fields) -> Frontier:
 
 
 def _tip(value: object) -> Tip:
-    if not isinstance(value, list) or len(value) != 2:
+    if not isinstance(value, list) or len(pair := cast(list[object], value)) != 2:
         raise BadMessage("frontier: not [seq, link]")
-    seq, cid = value
+    seq, cid = pair
     if type(seq) is not int or not 1 <= seq <= SEQ_MAX:
         raise BadMessage("frontier: not a seq")
     return Tip(seq, event_cid_from_link_untrusted(cid))

@@ -27,6 +27,8 @@ class Opening:
     careful: bool
     ranked_for: Authority | None = None
     ranking: tuple[PeerId, ...] = field(default=())
+    nearest: bool = True
+    """Is this peer the nearest of all that fit, full ones too? So peers whose slots free take different tasks."""
 
 
 class Openings:
@@ -74,7 +76,7 @@ class Openings:
         """Takes out the opening to claim now, if one is due. `waits` has what the waiting ones leave to nearer peers,
         in seconds, None where this peer does not fit."""
         for opening in [each for each in self._waiting.values() if _due(each, waits) <= now]:
-            queue = self._helping if waits[opening.key] else self._nearest
+            queue = self._nearest if opening.nearest else self._helping
             if len(queue) < QUEUE_MAX:
                 queue.push(opening.key, opening.priority, opening.lamport, opening.opens_at)
                 del self._waiting[opening.key]

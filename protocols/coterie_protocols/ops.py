@@ -75,8 +75,9 @@ class TaskSpec:
     """What a peer can claim: one job, or a whole run.
 
     `job` is the job's key in the file (several tasks of one matrix share it); `needs` are keys of jobs of the same
-    run, each of which stands for all its tasks, or ids of single tasks; `conditional` tells that the job has an `if` of its own, so that somebody must evaluate it. With
-    `fail_fast` a failed task of the same job cancels this one; `max_parallel` 0 means without limit.
+    run, each of which stands for all its tasks, or ids of single tasks; `conditional` tells that the job has an `if`
+    of its own, so that somebody must evaluate it. With `fail_fast` a failed task of the same job cancels this one;
+    `max_parallel` 0 means without limit.
     """
 
     id: str

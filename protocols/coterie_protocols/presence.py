@@ -47,17 +47,23 @@ class Presence:
         self._note(peer, now)
         return True
 
-    def connect(self, peer: PeerId, now: float) -> None:
-        """A connection stands."""
+    def connect(self, peer: PeerId, now: float, *, counts: bool = True) -> None:
+        """A connection stands; that of a stranger does not count as a change."""
         sighting = self.sighting(peer)
         sighting.connected, sighting.lost, sighting.heard_at = True, False, now
-        self._note(peer, now)
+        if counts:
+            self._note(peer, now)
 
     def disconnect(self, peer: PeerId, now: float) -> None:
         """The last connection is gone: a peer that was here and is cut off is not waited for."""
         sighting = self.sighting(peer)
         sighting.connected, sighting.lost = False, True
         self._note(peer, now)
+
+    def forget(self, peer: PeerId) -> None:
+        """The last connection of a stranger is gone: it leaves nothing behind."""
+        self._sightings.pop(peer, None)
+        self._believed.pop(peer, None)
 
     def alive(self, peer: PeerId, now: float) -> bool:
         """Is the peer believed to be there?"""

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
+from coterie_protocols.acceptable import acceptable, objection, sayable
 from coterie_protocols.announcer import Announcer
 from coterie_protocols.clock import Clock, Headers
 from coterie_protocols.effects import Answer, Broadcast, Changed, Disconnect, Effect, FetchBlobs, Remember, Save, Send
-from coterie_protocols.encoding import Cid, encode
+from coterie_protocols.encoding import Cid, cid_of_event, encode
 from coterie_protocols.errors import BadMessage, NotAllowed, NotFound, TryLater, UserError
 from coterie_protocols.event import Event, decode_event_untrusted
 from coterie_protocols.identity import PeerId, SigningKey
@@ -44,7 +45,6 @@ from coterie_protocols.stimuli import (
 )
 from coterie_protocols.sync import Chance, Sync, answer
 
-OP_BYTES_MAX: Final = 48 * 1024
 BATCH_BYTES: Final = 48 * 1024
 STRANGER_EVENTS_MAX: Final = 8
 REQUESTS_HELD_MAX: Final = 256
@@ -113,6 +113,9 @@ class Replica:
         self._unsettled: set[Touched] = set()
         self._crowded_since: float | None = None
         self._missed: frozenset[Cid] = frozenset()
+        self._rumour: tuple[Cid, ...] = ()
+        self._signed_at = float("-inf")
+        self._unproven: dict[PeerId, float] = {}  # whom we asked -> our last sign of life before
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -123,9 +126,12 @@ class Replica:
             self.clock.restore(event)
             self._apply(event)
 
-    def start(self, now: Instant, addresses: tuple[str, ...]) -> list[Effect]:
-        """Begins to act. A peer that is not alone first asks for the tail of its own log, which it may have lost."""
-        self.announcer.start(now.wall_ms)
+    def start(self, now: Instant, addresses: tuple[str, ...], boot_ms: int | None = None) -> list[Effect]:
+        """Begins to act. A peer that is not alone first asks for the tail of its own log, which it may have lost.
+
+        `boot_ms` orders this start after all earlier ones of the peer; without it the wall clock does.
+        """
+        self.announcer.start(now.wall_ms if boot_ms is None else boot_ms)
         self.announcer.addresses = addresses
         self.sync.start(now.monotonic)
         if len(self.state.members) > 1:
@@ -140,8 +146,12 @@ class Replica:
             case PeerConnected():
                 self._connected(stimulus.peer, turn)
             case PeerDisconnected():
-                self.presence.disconnect(stimulus.peer, now.monotonic)
+                if stimulus.peer in self.state.members:
+                    self.presence.disconnect(stimulus.peer, now.monotonic)
+                else:
+                    self.presence.forget(stimulus.peer)
                 self.sync.forget(stimulus.peer)
+                self._unproven.pop(stimulus.peer, None)
                 turn.effects.append(Changed(None))
             case FrameReceived():
                 self._received(stimulus, turn)
@@ -180,7 +190,7 @@ class Replica:
     # -- what others say ------------------------------------------------------------------------------------------
 
     def _connected(self, peer: PeerId, turn: _Turn) -> None:
-        self.presence.connect(peer, turn.now.monotonic)
+        self.presence.connect(peer, turn.now.monotonic, counts=peer in self.state.members)
         turn.effects.append(Changed(None))
         if peer in self.state.members:
             self._greet(peer, turn)
@@ -194,16 +204,18 @@ class Replica:
         if self.me < peer:
             self._ask(peer, turn)
 
-    def _ask(self, peer: PeerId, turn: _Turn) -> None:
-        if self.sync.begin(peer, turn.now.monotonic):
+    def _ask(self, peer: PeerId, turn: _Turn, *, beside: bool = False) -> bool:
+        begun = self.sync.begin(peer, turn.now.monotonic, beside=beside)
+        if begun:
+            self._unproven.setdefault(peer, self._signed_at)
             request = SyncRequest(self.clock.frontier, self.clock.fingerprint)
             turn.effects.append(Send(peer, encode_message(request)))
+        return begun
 
-    def _ask_anybody(self, turn: _Turn, but: PeerId | None = None) -> None:
+    def _ask_anybody(self, turn: _Turn, but: PeerId | None = None, *, beside: bool = False) -> bool:
         peers = self._connected_members()
         chosen = self.sync.choose([peer for peer in peers if peer != but] or peers)
-        if chosen is not None:
-            self._ask(chosen, turn)
+        return chosen is not None and self._ask(chosen, turn, beside=beside)
 
     def _connected_members(self) -> list[PeerId]:
         return [peer for peer in self.presence.connected() if peer in self.state.members]
@@ -238,7 +250,11 @@ class Replica:
             case Announcement():
                 self._announced(peer, message, turn)
             case SyncRequest():
-                turn.effects.append(answer(peer, message.have, message.fingerprint, self.clock, reply_wanted=True))
+                if message.fingerprint == self.clock.fingerprint:  # who holds the same has no tail that we lost
+                    self._recover_until = min(self._recover_until, turn.now.monotonic)
+                differs = message.fingerprint != self.clock.fingerprint
+                favour = differs and self.sync.begin(peer, turn.now.monotonic)
+                turn.effects.append(answer(peer, message.have, message.fingerprint, self.clock, reply_wanted=favour))
             case SyncDone():
                 self._synced(peer, message, turn)
             case _:
@@ -246,13 +262,18 @@ class Replica:
 
     def _synced(self, peer: PeerId, message: SyncDone, turn: _Turn) -> None:
         self.sync.end(peer)
+        if (signed_at := self._unproven.pop(peer, None)) is not None:
+            self.scheduler.renew(signed_at)
         self._recover_until = min(self._recover_until, turn.now.monotonic)
-        if message.reply_wanted and message.fingerprint != self.clock.fingerprint:
+        if message.reply_wanted:
             turn.effects.append(answer(peer, message.have, message.fingerprint, self.clock, reply_wanted=False))
         missing = frozenset(self.clock.missing())
         if missing - self._missed:  # what nobody has (a liar's parents) must not be asked for again and again
             self._ask_anybody(turn, but=peer)
         self._missed = missing
+        rumour, self._rumour = self._rumour, ()
+        if not all(self.clock.knows(head) for head in rumour):
+            self._ask_anybody(turn, but=peer)
 
     def _announced(self, peer: PeerId, message: Announcement, turn: _Turn) -> None:
         self._learn(message.events, turn)
@@ -264,13 +285,15 @@ class Replica:
             if before is None or _offer(before) != _offer(message):
                 turn.effects.append(Changed(None))
         if not all(self.clock.knows(head) for head in message.heads):
-            if self.presence.sighting(peer).connected:
-                self._ask(peer, turn)
-            else:
-                self._ask_anybody(turn)
+            near = self.presence.sighting(peer).connected
+            asked = self._ask(peer, turn) if near else self._ask_anybody(turn)
+            if not asked:  # the answer that is under way may bring them; else ask once it is complete
+                self._rumour = message.heads
 
     def _learn(self, events: Iterable[bytes], turn: _Turn) -> None:
         for data in events:
+            if self.clock.knows(cid_of_event(data)):
+                continue  # most events come more than once, and checking a signature is dear
             for event in self.clock.insert(decode_event_untrusted(data)):
                 turn.effects.append(Save(event))
                 turn.touched |= self._apply(event)
@@ -318,7 +341,7 @@ class Replica:
             case RunSubmitted():
                 op: Submit | Cancel = stimulus.submit
             case RunCancelled():
-                op = Cancel(stimulus.run, stimulus.reason[:512])
+                op = Cancel(stimulus.run, sayable(stimulus.reason))
         try:
             self._check_wish(op)
         except UserError as error:
@@ -333,9 +356,8 @@ class Replica:
             raise NotAllowed("this peer may not submit", "ask an admin for an invitation with the role submit")
         if isinstance(op, Cancel) and self.state.run(op.run) is None:
             raise NotFound(f"no run {op.run}", "see: coterie workflow list")
-        size = len(encode(op_to_value(op)))
-        if size > OP_BYTES_MAX:
-            message = f"the submission takes {size} bytes in the clock; the limit is {OP_BYTES_MAX}"
+        if why := objection(op):
+            message = f"the submission can't be recorded: {why}"
             raise UserError(message, "use fewer or shorter inputs, job names and labels, or --placement run")
 
     # -- writing --------------------------------------------------------------------------------------------------
@@ -344,7 +366,7 @@ class Replica:
         """Puts ops into as few events as they fit in; a claim is named by its event, so there is one to an event."""
         batch: list[Op] = []
         size = claims = 0
-        for op in map(_bounded, ops):
+        for op in map(acceptable, ops):
             op_bytes, op_claims = len(encode(op_to_value(op))), int(isinstance(op, Claim))
             if batch and (len(batch) == OPS_MAX or size + op_bytes > BATCH_BYTES or claims + op_claims > 1):
                 self._write_one(tuple(batch), turn)
@@ -404,7 +426,7 @@ class Replica:
             self._crowded_since = None
         elif self._crowded_since is None:
             self._crowded_since = now
-        elif now - self._crowded_since >= HEADS_PATIENCE_S and not self._recovering(turn.now):
+        elif now >= self._crowded_since + HEADS_PATIENCE_S and not self._recovering(turn.now):
             self._crowded_since = now
             others = [peer for peer in self.state.members if self.presence.alive(peer, now)]
             if self.me == min([self.me, *others]):
@@ -414,13 +436,16 @@ class Replica:
         now = turn.now.monotonic
         self.presence.refresh(self.state.members, now)
         if self.sync.expired(now) or self.sync.round_due(now):
-            self._ask_anybody(turn)
+            self._ask_anybody(turn, beside=True)
         if self._announce_due() <= now:
             claims = tuple(self.scheduler.held)
             announcement = self.announcer.publish(self.clock, claims, now)
             turn.effects.append(Broadcast(encode_message(announcement)))
-            if self._connected_members() or len(self.state.members) == 1:  # nobody in reach, or nobody at all
+            self._signed_at = now
+            if len(self.state.members) == 1:
                 self.scheduler.renew(now)
+            elif self.scheduler.needs_company():
+                self._ask_anybody(turn, beside=True)  # only an answer proves that the connection is not dead already
 
     def _announce_due(self) -> float:
         return self.announcer.due(self.settings.scheduler.lease_s if self.scheduler.held else None)
@@ -428,12 +453,3 @@ class Replica:
 
 def _offer(announcement: Announcement) -> tuple[tuple[str, ...], int, bool]:
     return announcement.labels, announcement.slots, announcement.leaving
-
-
-def _bounded(op: Op) -> Op:
-    """A result too large for the clock becomes a failure that says so; larger things belong into files."""
-    if not isinstance(op, Done) or (size := len(encode(op_to_value(op)))) <= OP_BYTES_MAX:
-        return op
-    reason = f"the job's outputs take {size} bytes; the limit is {OP_BYTES_MAX}"
-    times = (op.started_ms, op.ended_ms)
-    return Done(op.run, op.task, op.attempt, op.claim, "failure", {}, op.log, *times, reason)

@@ -265,8 +265,16 @@ class Scheduler:
 
     def _must_stop_alone(self, held: Held) -> bool:
         run = self.state.run(held.key[0])
-        care = run.submission.op.care if run and run.submission else "normal"
-        return self.settings.when_isolated == "stop" or care != "normal"
+        return self._needs_company(
+            run is not None and run.submission is not None and run.submission.op.care != "normal"
+        )
+
+    def _needs_company(self, careful: bool) -> bool:
+        """May a task not run where no other member is in reach? In a coterie of one there is nobody to wait for."""
+        return (self.settings.when_isolated == "stop" or careful) and len(self.state.members) > 1
+
+    def _alone(self) -> bool:
+        return not any(peer in self.state.members for peer in self.presence.connected())
 
     def _expire_others(self, now: float) -> None:
         for key, lease in list(self.leases.items()):
@@ -282,12 +290,16 @@ class Scheduler:
             return []
         ops: list[Op] = []
         free = self.settings.slots - len(self.held)
-        waits = self._waits(now) if free > 0 else {}
+        waits: Mapping[TaskKey, float | None] = self._waits(now) if free > 0 else {}
+        alone = self._alone()
         while len(ops) < free:
             opening = self.openings.pop_due(now, waits)
             if opening is None:
                 break
-            ops.append(self._claim(opening))
+            if alone and self._needs_company(opening.careful):
+                self.openings.add(opening)
+            else:
+                ops.append(self._claim(opening))
         return ops
 
     def _may_claim(self) -> bool:
@@ -302,21 +314,27 @@ class Scheduler:
         return Claim(id, task, opening.attempt, opening.supersedes, consumed)
 
     def _waits(self, now: float) -> Mapping[TaskKey, float | None]:
-        """Per waiting opening how long this peer leaves it to nearer ones; None where it does not fit at all."""
-        free = self.free_slots()
-        return {opening.key: self._wait(opening, free, now) for opening in self.openings.waiting}
+        """Per waiting opening how long this peer leaves it to nearer ones; None where it must not run here."""
+        free, alone = self.free_slots(), self._alone()
+        return {
+            opening.key: None if alone and self._needs_company(opening.careful) else self._wait(opening, free, now)
+            for opening in self.openings.waiting
+        }
 
     def _wait(self, opening: Opening, free: Mapping[PeerId, int], now: float) -> float | None:
         if not opening.labels <= self.settings.labels or not self.state.authority.may(self.me, "work"):
             return None
         stagger = self.settings.careful_stagger_s if opening.careful else self.settings.stagger_s
-        nearer = 0
-        for peer in self._ranking(opening):
-            if peer == self.me:
-                break
-            if free.get(peer, 0) > 0 and self.presence.alive(peer, now) and opening.labels <= self.labels_of(peer):
-                nearer += 1
-        return nearer * stagger
+        nearer = [peer for peer in self._nearer(opening) if self._fits(peer, opening, now)]
+        opening.nearest = not nearer
+        return stagger * sum(1 for peer in nearer if free.get(peer, 0) > 0)
+
+    def _nearer(self, opening: Opening) -> tuple[PeerId, ...]:
+        ranking = self._ranking(opening)
+        return ranking[: ranking.index(self.me)]
+
+    def _fits(self, peer: PeerId, opening: Opening, now: float) -> bool:
+        return self.presence.alive(peer, now) and opening.labels <= self.labels_of(peer)
 
     def _ranking(self, opening: Opening) -> tuple[PeerId, ...]:
         authority = self.state.authority
@@ -374,31 +392,35 @@ class Scheduler:
                 lease.expired = False
                 self.openings.remove(key)
 
-    def renew(self, now: float) -> None:
-        """A sign of life was sent while somebody was in reach: our own leases run from now."""
+    def renew(self, signed_at: float) -> None:
+        """A member was in reach after the sign of life that was sent at `signed_at`: our own leases run from then."""
         for held in self.held.values():
-            held.lease_until = now + self.settings.lease_s
+            held.lease_until = max(held.lease_until, signed_at + self.settings.lease_s)
+
+    def needs_company(self) -> bool:
+        """Do we hold a claim that we must give up when no member is in reach?"""
+        return any(self._must_stop_alone(held) for held in self.held.values())
 
     def ended(self, stimulus: TaskEnded) -> list[Op]:
         """The runner is through with a task: what to tell the others."""
         held = self.held.pop(stimulus.claim, None)
         if held is None:
             return []
+        result = stimulus.result
         match held.stop:
             case "lost":
                 return []
-            case "released" if stimulus.result is None or stimulus.result.status == "cancelled":
+            case "released" if result is not None and result.status != "cancelled":
+                return [self._done(held, result)]  # it was through before it could be stopped
+            case "released":
                 return [self._release(stimulus.claim, held)]
-            case "released":  # it was through before it could be stopped
-                return [self._done(held, stimulus.result)]
             case "cancelled":
-                result = stimulus.result or TaskResult("cancelled", reason=held.reason)
-                return [self._done(held, result)]
-            case None if stimulus.result is None:
+                return [self._done(held, result or TaskResult("cancelled", reason=held.reason))]
+            case None:
+                if result is not None:
+                    return [self._done(held, result)]
                 held.reason = stimulus.reason[:REASON_CHARS_MAX]
                 return [self._release(stimulus.claim, held)]
-            case None:
-                return [self._done(held, stimulus.result)]
 
     def _done(self, held: Held, result: TaskResult) -> Done:
         return Done(

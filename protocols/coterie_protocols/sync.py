@@ -12,7 +12,6 @@ from coterie_protocols.effects import SendEvents
 from coterie_protocols.event import Frontier
 from coterie_protocols.identity import PeerId
 
-
 T = TypeVar("T")
 
 
@@ -42,9 +41,12 @@ class Sync:
         """The first round of anti-entropy is one interval away, give or take half."""
         self._schedule(now)
 
-    def begin(self, peer: PeerId, now: float) -> bool:
-        """Opens a question to `peer`; False if one is open already."""
-        if peer in self._open:
+    def begin(self, peer: PeerId, now: float, *, beside: bool = False) -> bool:
+        """Opens a question to `peer`; False if one is open already: a second answer would bring the same events.
+
+        `beside` asks all the same if the open one is to somebody else, who may be slow on purpose.
+        """
+        if peer in self._open or (self._open and not beside):
             return False
         self._open[peer] = now + self._timeout_s
         return True

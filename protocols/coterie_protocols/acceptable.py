@@ -1,0 +1,70 @@
+"""Keeps what this peer writes within what all accept: an event that others refuse would end its log for ever."""
+
+from dataclasses import replace
+from typing import Final
+
+from coterie_protocols.encoding import decode_value_untrusted, encode
+from coterie_protocols.errors import BadMessage
+from coterie_protocols.ops import (
+    MS_MAX,
+    REASON_CHARS_MAX,
+    Cancel,
+    Claim,
+    Done,
+    Op,
+    Release,
+    op_to_value,
+    op_untrusted,
+)
+
+OP_BYTES_MAX: Final = 48 * 1024
+
+
+def objection(op: Op) -> str:
+    """Why others would refuse an event with this op, in words for the user; empty if they would not."""
+    try:
+        data = encode(op_to_value(op))
+    except ValueError:
+        return "it holds text that is not Unicode, or a number too large"
+    if len(data) > OP_BYTES_MAX:
+        return f"it takes {len(data)} bytes in the clock; the limit is {OP_BYTES_MAX}"
+    try:
+        op_untrusted(decode_value_untrusted(data, OP_BYTES_MAX))
+    except BadMessage as error:
+        return str(error)
+    return ""
+
+
+def acceptable(op: Op) -> Op:
+    """The op as others will take it: reasons are cut, and a result that does not fit is a failure that says so.
+
+    A claim whose needs have so many results that naming them does not fit names none of them.
+    """
+    match op:
+        case Release() | Cancel():
+            return replace(op, reason=sayable(op.reason))
+        case Claim() if objection(op):
+            return replace(op, consumed={})
+        case Done():
+            op = replace(op, reason=sayable(op.reason))
+            why = objection(op)
+            return _unrecordable(op, why) if why else op
+        case _:
+            return op
+
+
+def sayable(reason: str) -> str:
+    """A reason as an op can carry it."""
+    return reason.encode(errors="replace").decode()[:REASON_CHARS_MAX]
+
+
+def _unrecordable(op: Done, why: str) -> Done:
+    return replace(
+        op,
+        status="failure",
+        outputs={},
+        started_ms=min(max(op.started_ms, 0), MS_MAX),
+        ended_ms=min(max(op.ended_ms, 0), MS_MAX),
+        reason=sayable(f"the result can't be recorded: {why}"),
+        jobs=(),
+    )
