@@ -51,6 +51,8 @@ from coterie_protocols.stimuli import (
 STIMULI_PER_COMMIT_MAX: Final = 64
 """One fsync pays for this many stimuli at most, when they come in faster than they can be saved."""
 
+BOOT_NOTE: Final = "boot-ms"
+
 log = structlog.get_logger(__name__)
 
 
@@ -119,20 +121,30 @@ class Peer:
             self._network, self._copies, self._nursery = network, copies, nursery
             for peer, addresses in self._store.contacts().items():
                 network.remember(peer, addresses)
-            self._perform(self.replica.start(self.now(), network.addresses()))
+            self._perform(self.replica.start(self.now(), network.addresses(), self._boot_ms()))
             while True:
                 stimuli = await self._next()
                 now = self.now()
                 self._perform([effect for each in stimuli for effect in self.replica.handle(each, now)])
+                if self.replica.scheduler.stopping and not self.replica.scheduler.held and not self._tasks:
+                    self._idle.set()
+
+    def _boot_ms(self) -> int:
+        """When this daemon began, in any case later than it began before: the wall clock may have been set back, and
+        then nobody would listen to what seem to be old announcements."""
+        earlier = self._store.noted(BOOT_NOTE)
+        boot_ms = max(self._wall_ms(), 0 if earlier is None else int(earlier) + 1)
+        self._store.note(BOOT_NOTE, str(boot_ms))
+        return boot_ms
 
     async def _next(self) -> Sequence[Stimulus]:
+        stimuli: list[Stimulus] = []
         with trio.move_on_at(self.replica.deadline(self.now())):
-            stimuli = [await self._inbox.receive()]
-            with suppress(trio.WouldBlock):
-                while len(stimuli) < STIMULI_PER_COMMIT_MAX:
-                    stimuli.append(self._inbox.receive_nowait())
-            return stimuli
-        return (DeadlineReached(),)
+            stimuli.append(await self._inbox.receive())
+        with suppress(trio.WouldBlock):  # also when a deadline has passed: it must not keep the inbox shut
+            while len(stimuli) < STIMULI_PER_COMMIT_MAX:
+                stimuli.append(self._inbox.receive_nowait())
+        return stimuli or (DeadlineReached(),)
 
     def _perform(self, effects: Sequence[Effect]) -> None:
         # What we tell others must survive our crash, so save before anything else.
