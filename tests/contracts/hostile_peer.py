@@ -11,11 +11,13 @@ from libp2p.network.stream.net_stream import NetStream
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID  # pyright: ignore[reportMissingTypeStubs]
 from libp2p.stream_muxer.exceptions import MuxedStreamError
+from libp2p.stream_muxer.yamux.yamux import Yamux
 
 from contracts.libp2p_station import SETTINGS, Libp2pStation, key_of
 from coterie.network.addresses import Multiaddr
 from coterie.network.framing import StreamBroken, open_stream
 from coterie.network.hardening import make_host
+from coterie.network.muxer import cut
 from coterie.network.settings import NetworkSettings
 from coterie_protocols.identity import PeerId
 
@@ -43,10 +45,15 @@ class HostilePeer:
     async def say(self, station: Libp2pStation, protocol: str, data: bytes) -> None:
         """Sends bytes on a stream of its own (raw, if `protocol` is empty) and waits for the other side to end it."""
         connections = self.swarm.get_connections(ID.from_base58(station.peer))
-        connection = cast(SwarmConn, connections[0]) if connections else await self.dial(station)
-        with suppress(StreamBroken, MuxedStreamError):
-            stream = await self.open(connection, protocol)
-            await exhaust(stream, data)
+        stream: INetStream | None = None
+        for connection in connections:
+            try:
+                stream = await self.open(cast(SwarmConn, connection), protocol)
+            except (StreamBroken, MuxedStreamError, trio.TooSlowError):
+                cut(cast(Yamux, connection.muxed_conn))
+            else:
+                break
+        await exhaust(stream or await self.open(await self.dial(station), protocol), data)
 
     async def open(self, connection: SwarmConn, protocol: str) -> "INetStream":
         """A stream with the protocol agreed, or with nothing agreed."""

@@ -57,7 +57,7 @@ class Libp2pNetwork:
         self._keepers = Keepers(settings, nursery, self._swarm, self._connections, self._own, rng, self._tally)
         self._frames = Frames(settings, self._connections, deliver, self._is_trusted, self._tally)
         self._fetches = Fetches(settings, self._connections, serve, is_member, self._tally)
-        self._gossip = Gossip(settings, self._host, self._connections, is_member, self._tally)
+        self._gossip = Gossip(settings, self._host, is_member, self._tally)
         self._connections.on_contact = self._greet
         self._swarm.register_notifee(self._connections)
         self._host.set_stream_handler(cast(Any, FRAMES_PROTOCOL), self._handed_over(self._read_frames))

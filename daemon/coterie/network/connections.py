@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING, Final, cast
 
 import trio
 from libp2p.abc import INotifee
-from libp2p.host.ping import ID as PING
-from libp2p.host.ping import perform_ping_roundtrip
-from libp2p.io.exceptions import IOException
 from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.stream_muxer.yamux.yamux import Yamux
 
 from coterie.network.counters import Tally
-from coterie.network.framing import StreamBroken, abandon, open_stream
-from coterie.network.muxer import cut
+from coterie.network.muxer import cut, heard_at, ping
 from coterie.network.settings import NetworkSettings
 from coterie.ports import Deliver
 from coterie_protocols.identity import PeerId
@@ -40,7 +36,6 @@ class Link:
     peer: PeerId
     connection: SwarmConn
     since: float
-    heard_at: float
     frames: int = 0
     frame_bytes: int = 0
     faults: int = 0
@@ -103,14 +98,14 @@ class Connections(INotifee):
         if link := self._links.get(connection):
             return link
         peer = PeerId(connection.muxed_conn.peer_id.to_base58())
-        if connection.is_closed:
+        if connection.is_closed or self._nursery.cancel_scope.cancel_called:
             return None
         if reason := self._objection(peer):
             self._tally.dropped[reason] += 1
             cut(cast(Yamux, connection.muxed_conn))
             return None
         now = trio.current_time()
-        link = self._links[connection] = Link(peer, connection, now, now)
+        link = self._links[connection] = Link(peer, connection, now)
         self._join_contact(link)
         self._nursery.start_soon(self._watch, link)
         return link
@@ -210,7 +205,7 @@ class Connections(INotifee):
                 if self._outstayed(link):
                     self._tally.dropped["stranger stayed"] += 1
                     return
-                if self._silent_s(link) >= self._settings.watchdog_interval_s and not await self._answers(link):
+                if self._silent_s(link) >= self._settings.watchdog_interval_s and not await self._lives(link):
                     self._tally.dropped["silent peer"] += 1
                     return
         finally:
@@ -223,27 +218,16 @@ class Connections(INotifee):
         return max(0.0, wait_s)
 
     def _silent_s(self, link: Link) -> float:
-        return trio.current_time() - link.heard_at
+        return trio.current_time() - heard_at(cast(Yamux, link.connection.muxed_conn))
 
     def _outstayed(self, link: Link) -> bool:
         age_s = trio.current_time() - link.since
         return age_s >= self._settings.stranger_s_max and not self._is_trusted(link.peer)
 
-    async def _answers(self, link: Link) -> bool:
-        stream: INetStream | None = None
-        with trio.move_on_after(self._settings.patience_s):
-            try:
-                stream = await open_stream(link.connection, PING, self._settings.patience_s)
-                await perform_ping_roundtrip(stream)
-            except (StreamBroken, IOException, ValueError, trio.TooSlowError) as error:
-                log.debug("no answer to a ping from %s: %r", link.peer, error)
-                return False
-            else:
-                link.heard_at = trio.current_time()
-                return True
-            finally:
-                await abandon(stream)
-        return False
+    async def _lives(self, link: Link) -> bool:
+        """Pings, twice, since a machine that is merely busy may be late; any byte meanwhile is life enough."""
+        muxed, patience_s = cast(Yamux, link.connection.muxed_conn), self._settings.patience_s
+        return await ping(muxed, patience_s) or await ping(muxed, patience_s)
 
     async def connected(self, network: "INetwork", conn: "INetConn") -> None:
         """The library tells of a new connection."""

@@ -102,7 +102,6 @@ class Fetches:
                 request = await reader.frame()
             if request is None:
                 raise StreamBroken("no request")
-            link.heard_at = trio.current_time()
             await self._answer(link.peer, stream, request)
             await finish(stream)
             with trio.move_on_after(LINGER_S):
@@ -222,6 +221,5 @@ class _Answer(AsyncIterator[bytes]):
             raise Unreachable(f"{self._link.peer} broke off: {error}") from error
         if record is None:
             raise Unreachable(f"{self._link.peer} broke off")
-        self._link.heard_at = trio.current_time()
         self._tally.fetch_bytes_in += len(record)
         return record

@@ -137,7 +137,6 @@ class Frames:
         try:
             await contact.announced.wait()
             while (data := await reader.frame()) is not None:
-                link.heard_at = trio.current_time()
                 if not self._admissible(link, data):
                     return
                 self._tally.frames_in += 1

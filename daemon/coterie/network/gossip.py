@@ -13,18 +13,22 @@ import hashlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
+from weakref import WeakKeyDictionary
 
 import trio
 from libp2p.host.basic_host import BasicHost
 from libp2p.peer.id import ID  # pyright: ignore[reportMissingTypeStubs]
+from libp2p.peer.peerstore import env_to_send_in_RPC  # pyright: ignore[reportMissingTypeStubs]
+from libp2p.pubsub import gossipsub as gossipsub_module
 from libp2p.pubsub import pubsub as pubsub_module
 from libp2p.pubsub import rpc_queue
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pubsub import Pubsub
 
-from coterie.network.connections import Connections
 from coterie.network.counters import Tally
 from coterie.network.rates import Rates
 from coterie.network.settings import NetworkSettings
@@ -34,13 +38,14 @@ from coterie_protocols.identity import PeerId
 from coterie_protocols.stimuli import GossipReceived
 
 if TYPE_CHECKING:
-    from libp2p.abc import INetStream, ISubscriptionAPI
+    from libp2p.abc import IHost, INetStream, ISubscriptionAPI
     from libp2p.pubsub.pb.rpc_pb2 import RPC, Message
 
 log = logging.getLogger(__name__)
 
 SUBSCRIPTION_QUEUED_MAX: Final = 4096
 PEER_QUEUED_MAX: Final = 256
+FLOODED_MAX: Final = 24
 RPC_BYTES_MAX: Final = 256 * 1024
 _PROTOCOLS: Final = ("/meshsub/1.1.0", "/meshsub/1.0.0")
 _TOPIC_DOMAIN: Final = b"coterie/topic/1\n"
@@ -58,12 +63,10 @@ class Gossip:
         self,
         settings: NetworkSettings,
         host: BasicHost,
-        connections: Connections,
         is_member: Callable[[PeerId], bool],
         tally: Tally,
     ) -> None:
         self._settings = settings
-        self._connections = connections
         self._is_member = is_member
         self._tally = tally
         self._topic = topic_of(settings.coterie)
@@ -141,27 +144,40 @@ class Gossip:
         push, write, handle_rpc = pubsub.push_msg, pubsub.write_msg, router.handle_rpc
 
         async def push_msg(forwarder: ID, message: "Message") -> None:
-            neighbour = PeerId(forwarder.to_base58())
-            if neighbour != self._own:
-                if objection := self._objection(neighbour, message):
-                    self._tally.dropped[objection] += 1
-                    return
-                self._heard(neighbour)
+            neighbour = _peer(forwarder.to_bytes())
+            if neighbour != self._own and (objection := self._objection(neighbour, message)):
+                self._tally.dropped[objection] += 1
+                return
             await self._contained(push, forwarder, message)
 
         async def write_msg(stream: "INetStream", rpc: "RPC") -> bool:
-            if not self._is_member(PeerId(stream.muxed_conn.peer_id.to_base58())):
+            if not self._is_member(_peer(stream.muxed_conn.peer_id.to_bytes())):
                 return True
             return bool(await write(stream, rpc))
 
         async def handle_rpc_of_member(rpc: "RPC", sender: ID) -> None:
-            if self._is_member(PeerId(sender.to_base58())):
+            if self._is_member(_peer(sender.to_bytes())):
                 await handle_rpc(rpc, sender)
 
         pubsub.push_msg, pubsub.write_msg, router.handle_rpc = push_msg, write_msg, handle_rpc_of_member
+        router._get_peers_to_send = self._with_flood(router._get_peers_to_send)
         for name in ("flush_pending_messages", "on_peer_subscribed"):
             setattr(router, name, self._containing(getattr(router, name)))
         self.pubsub.set_topic_validator(self._topic, self._validate, is_async_validator=False)
+
+    def _with_flood(self, choose: Callable[..., Iterable[ID]]) -> Callable[..., Iterable[ID]]:
+        """Our own announcements go to every subscriber and not to the mesh alone, as gossipsub 1.1 advises.
+
+        One hop less, and nothing is lost on a peer that has subscribed and is not yet grafted.
+        """
+
+        def chosen(topics: Iterable[str], msg_forwarder: ID, origin: ID, msg_id: bytes | None = None) -> set[ID]:
+            peers = set(choose(topics, msg_forwarder=msg_forwarder, origin=origin, msg_id=msg_id))
+            if _peer(msg_forwarder.to_bytes()) == self._own:
+                peers.update(islice(self.pubsub.peer_topics.get(self._topic, ()), FLOODED_MAX))
+            return peers
+
+        return chosen
 
     def _containing(self, function: Callable[..., Any]) -> Callable[..., Any]:
         async def contained(*arguments: object) -> None:
@@ -176,11 +192,8 @@ class Gossip:
             log.debug("an announcement broke its handler: %r", error)
             self._tally.dropped["broken announcement"] += 1
 
-    def _heard(self, neighbour: PeerId) -> None:
-        if contact := self._connections.contact(neighbour):
-            contact.links[-1].heard_at = trio.current_time()
 
-
+@lru_cache(maxsize=1024)
 def _peer(raw: bytes) -> PeerId:
     return PeerId(ID(raw).to_base58())
 
@@ -200,9 +213,7 @@ def _make_router() -> GossipSub:
 def _make_pubsub(host: BasicHost, router: GossipSub, topic: str) -> Pubsub:
     pubsub_module.SUBSCRIPTION_CHANNEL_SIZE = SUBSCRIPTION_QUEUED_MAX
     rpc_queue.RpcQueue.__init__.__defaults__ = (PEER_QUEUED_MAX, rpc_queue.DefaultMaxMessageSize)
-    # A peer's signed addresses come with every message; verifying and keeping them costs a signature each, and we
-    # dial only what the core says.
-    cast(Any, pubsub_module).maybe_consume_signed_record = _nothing_consumed
+    _spare_signed_addresses()
     pubsub = Pubsub(
         host,
         router,
@@ -215,5 +226,19 @@ def _make_pubsub(host: BasicHost, router: GossipSub, topic: str) -> Pubsub:
     return pubsub
 
 
-def _nothing_consumed(*_: object) -> bool:
-    return True
+def _spare_signed_addresses() -> None:
+    """The library sends its signed addresses with every message and verifies those of others: most of the cost.
+
+    We dial only what the core says, so ours are made once, for peers that insist on them, and theirs are passed over.
+    """
+    records: WeakKeyDictionary[IHost, tuple[bytes, bool]] = WeakKeyDictionary()
+
+    def record_made_once(host: "IHost") -> tuple[bytes, bool]:
+        return records.get(host) or records.setdefault(host, env_to_send_in_RPC(host))
+
+    def nothing_consumed(*_: object) -> bool:
+        return True
+
+    cast(Any, pubsub_module).maybe_consume_signed_record = nothing_consumed
+    for module in (pubsub_module, gossipsub_module):
+        cast(Any, module).env_to_send_in_RPC = record_made_once

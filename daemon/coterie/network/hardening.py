@@ -30,7 +30,7 @@ from libp2p.stream_muxer.yamux.yamux import Yamux
 
 from coterie.network.addresses import Multiaddr
 from coterie.network.framing import finish
-from coterie.network.muxer import limit_windows, repair
+from coterie.network.muxer import repair, repair_windows
 from coterie.network.pins import require_pinned_library
 from coterie.network.settings import NetworkSettings
 from coterie_protocols.identity import PeerId, SigningKey
@@ -70,7 +70,7 @@ def make_host(key: SigningKey, settings: NetworkSettings, announced: AddressesFa
     """A host that is not running yet. Raises RuntimeError if the library is not the one that this is written for."""
     require_pinned_library()
     quiet_library_logs()
-    limit_windows()
+    repair_windows()
     pair = create_new_key_pair(key.seed)
     host = cast(
         BasicHost,
