@@ -1,7 +1,7 @@
 """A daemon that is made of lists, for tests of the control socket and of what speaks to it."""
 
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from coterie.views import (
     SubmitRequest,
     VerifyView,
 )
-from coterie_protocols.errors import NotAllowed, NotFound
+from coterie_protocols.errors import NotAllowed, NotFound, TryLater
 
 PEER = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"
 OTHER = "12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo"
@@ -61,8 +61,10 @@ class DaemonDouble:
         self.problems: tuple[str, ...] = ()
         self.broken = False
         self.reading_logs = 0
+        self.logs_fail_after: int | None = None
         self.log_grows = trio.Event()
         self.log_ended = False
+        self.token: trio.lowlevel.TrioToken | None = None
         self._listeners: set[trio.MemorySendChannel[str | None]] = set()
 
     def status(self) -> StatusView:
@@ -132,6 +134,9 @@ class DaemonDouble:
     def verify(self) -> VerifyView:
         return VerifyView(1204, "d" * 64, "d" * 64, self.problems)
 
+    def metrics(self) -> bytes:
+        return b"# HELP coterie_events Events held\n"
+
     @asynccontextmanager
     async def changes(self) -> AsyncGenerator[AsyncIterator[str | None]]:
         sender, receiver = trio.open_memory_channel[str | None](100)
@@ -142,9 +147,13 @@ class DaemonDouble:
             self._listeners.discard(sender)
 
     def tell(self, change: str | None) -> None:
-        """Makes a change known."""
-        for listener in self._listeners:
-            listener.send_nowait(change)
+        """Makes a change known; called by the test's thread."""
+
+        def send() -> None:
+            for listener in self._listeners:
+                listener.send_nowait(change)
+
+        self._call(send)
 
     def put(self, view: RunView) -> None:
         """Changes a run and makes it known."""
@@ -158,10 +167,18 @@ class DaemonDouble:
 
     def grow_log(self, name: str, text: bytes, ended: bool = False) -> None:
         """Adds to a log and wakes who follows it."""
-        self.texts[name] = self.texts.get(name, b"") + text
-        self.log_ended = ended
-        self.log_grows.set()
-        self.log_grows = trio.Event()
+
+        def grow() -> None:
+            self.texts[name] = self.texts.get(name, b"") + text
+            self.log_ended = ended
+            self.log_grows.set()
+            self.log_grows = trio.Event()
+
+        self._call(grow)
+
+    def _call(self, change: Callable[[], None]) -> None:
+        assert self.token is not None
+        self.token.run_sync_soon(change)  # pyright: ignore[reportUnknownMemberType]
 
     @asynccontextmanager
     async def logs(
@@ -177,14 +194,21 @@ class DaemonDouble:
             self.reading_logs -= 1
 
     async def _read(self, name: str, offset: int, follow: bool) -> AsyncIterator[bytes]:
+        self._fail_now(0)
         while True:
-            grows = self.log_grows
+            grows, ended = self.log_grows, self.log_ended
             if text := self.texts[name][offset:]:
                 offset += len(text)
                 yield text
-            if not follow or self.log_ended:
+                self._fail_now(1)
+            if not follow or ended:
                 return
             await grows.wait()
+
+    def _fail_now(self, chunks_sent: int) -> None:
+        if self.logs_fail_after == chunks_sent:
+            self.logs_fail_after = None
+            raise TryLater("the peer that has the log can't be reached")
 
     def stop(self) -> None:
         self.stopped += 1
@@ -196,22 +220,23 @@ def served(double: DaemonDouble, directory: Path, source_bytes_max: int = 1 << 2
     path = directory / "control.sock"
     with control_socket(path) as listener:
         ready = threading.Event()
-        scope: list[tuple[trio.lowlevel.TrioToken, trio.CancelScope]] = []
+        scopes: list[trio.CancelScope] = []
 
         async def main() -> None:
             with trio.move_on_after(SERVED_S_MAX) as cancel:
-                scope.append((trio.lowlevel.current_trio_token(), cancel))
+                double.token = trio.lowlevel.current_trio_token()
+                scopes.append(cancel)
                 ready.set()
                 incoming = directory / "incoming"
                 await serve(listener, double, incoming_dir=incoming, source_bytes_max=source_bytes_max, version="0.1.0")
 
         thread = threading.Thread(target=lambda: trio.run(main))  # pyright: ignore[reportUnknownMemberType]
         thread.start()
-        ready.wait(10)
+        assert ready.wait(10)
         try:
             yield path
         finally:
-            token, cancel = scope[0]
-            token.run_sync_soon(cancel.cancel)  # pyright: ignore[reportUnknownMemberType]
+            assert double.token is not None
+            double.token.run_sync_soon(scopes[0].cancel)  # pyright: ignore[reportUnknownMemberType]
             thread.join(10)
             assert not thread.is_alive()

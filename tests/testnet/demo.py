@@ -30,7 +30,6 @@ LAST_WORDS = "simulated 3 of 10"
 DEMO_S_MAX = 180.0
 COMMAND_S_MAX = 90.0
 AGREE_S_MAX = 15.0
-BEGIN_S_MAX = 15.0
 POLL_S = 0.2
 ENDED = frozenset({"success", "failure", "cancelled"})
 
@@ -139,16 +138,11 @@ def follow_run(demo: Demo) -> None:
 def follow_log(demo: Demo, job: str, attempt: int, holder: str | None) -> None:
     """Puts the lines of one attempt into the news, as the peer that runs it writes them."""
     peer = next((each for each in demo.peers if each.id == holder), demo.peers[0])
-    limit = time.monotonic() + BEGIN_S_MAX
-    while time.monotonic() < limit:
-        try:
-            for text in _unfolded(_lines(peer.client.log(demo.run_id, job, attempt, follow=True))):
-                demo.news.put(Line(job, attempt, text))
-            return
-        except UserError as error:
-            if error.code != "not-found":
-                return  # the peer was killed in the middle of this log
-        time.sleep(POLL_S)  # claimed, but still fetching what the job needs: no output yet
+    try:
+        for text in _unfolded(_lines(peer.client.log(demo.run_id, job, attempt, follow=True))):
+            demo.news.put(Line(job, attempt, text))
+    except UserError:
+        return  # the peer was killed in the middle of this log
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from coterie.cli.words import peer_names
 @click.command("clock", epilog="Example:  coterie clock --json | jq -r .digest")
 @daemon_options
 def clock(socket: Path | None, as_json: bool) -> None:
-    """Show the Merkle clock of this peer: heads, frontier, state digest, number of events.
+    """Show the Merkle clock of this peer: heads, frontier, digest, number of events.
 
     Two peers with equal digests agree on everything.
     """

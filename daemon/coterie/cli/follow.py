@@ -1,9 +1,11 @@
 """Follows a run and its logs in threads of their own, so that the command itself is free to draw."""
 
+import contextlib
+import queue
 import threading
 from collections.abc import Iterator
 
-from coterie.control.client import Client, Document, Refused
+from coterie.control.client import Client, Document
 from coterie_protocols.errors import TryLater, UserError
 
 RUN_ENDED = frozenset({"success", "failure", "cancelled"})
@@ -11,14 +13,17 @@ JOB_ENDED = RUN_ENDED | {"skipped"}
 RETRY_S = 0.5  # until a log shows up: its peer may be about to open it
 TIMESTAMP_CHARS = len("2026-11-21T14:31:00.123Z ")
 LINE_BYTES_MAX = 256 * 1024
+PASSING = (5, 75)  # the exit codes of not-found and try-later
 
 
 class RunFollower:
-    """The newest state of a run. `client` answers about it; reading threads are daemons and die with the command."""
+    """The newest state of a run. The thread that reads is a daemon and dies with the command."""
 
     def __init__(self, client: Client, run: str) -> None:
         self._client = client
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        # Not a Condition: a Ctrl-C inside its wait can leave the lock unheld, and the exit of `with` then fails.
+        self._waiting: list[queue.SimpleQueue[None]] = []
         self._version = 1
         self._run = client.run(run)
         self._error: UserError | None = None
@@ -27,48 +32,54 @@ class RunFollower:
     @property
     def run(self) -> Document:
         """The run as it is now."""
-        with self._changed:
-            return self._run
+        return self._run
 
     def after(self, seen: int, timeout_s: float) -> tuple[int, Document]:
         """(version, run) once there is a version later than `seen`, or as it was after `timeout_s`.
 
         Raises the UserError that ended the stream.
         """
-        with self._changed:
-            self._changed.wait_for(lambda: self._version > seen or self._error is not None, timeout_s)
+        bell = queue.SimpleQueue[None]()
+        with self._lock:
+            if self._version <= seen and self._error is None:
+                self._waiting.append(bell)
+            else:
+                bell.put(None)
+        with contextlib.suppress(queue.Empty):
+            bell.get(timeout=timeout_s)
+        with self._lock:
+            if bell in self._waiting:
+                self._waiting.remove(bell)
             if self._error is not None and self._run["status"] not in RUN_ENDED:
                 raise self._error
             return self._version, self._run
 
     def touch(self) -> None:
         """Makes waiters look again, say because a log has a new line."""
-        with self._changed:
-            self._version += 1
-            self._changed.notify_all()
+        self._change(None, None)
 
     def _follow(self) -> None:
         try:
             for event, document in self._client.events(self._run["run"]):
                 if event == "run":
-                    self._put(document)
+                    self._change(document, None)
                     if document["status"] in RUN_ENDED:
                         return
         except UserError as error:
-            with self._changed:
-                self._error = error
-                self._changed.notify_all()
+            self._change(None, error)
         except Exception as error:  # noqa: BLE001 - handed to the thread that waits, with its traceback
-            with self._changed:
-                self._error = TryLater(f"following the run failed: {error!r}", "this is a bug; please report it")
-                self._error.__cause__ = error
-                self._changed.notify_all()
+            bug = TryLater(f"following the run failed: {error!r}", "this is a bug; please report it")
+            bug.__cause__ = error
+            self._change(None, bug)
 
-    def _put(self, run: Document) -> None:
-        with self._changed:
-            self._run = run
+    def _change(self, run: Document | None, error: UserError | None) -> None:
+        with self._lock:
+            self._run = run or self._run
+            self._error = error or self._error
             self._version += 1
-            self._changed.notify_all()
+            for bell in self._waiting:
+                bell.put(None)
+            self._waiting.clear()
 
 
 def job_of(run: Document, job: str) -> Document:
@@ -76,32 +87,44 @@ def job_of(run: Document, job: str) -> Document:
     return next(each for each in run["jobs"] if each["id"] == job)
 
 
-def log_lines(client: Client, run: str, job: str, attempt: int | None, follow: bool) -> Iterator[str]:
-    """The lines of a log, each with its time as the first word. Raises NotFound as `Refused`."""
+def log_lines(
+    client: Client, run: str, job: str, attempt: int | None, follow: bool, offset: int = 0
+) -> Iterator[tuple[int, str]]:
+    """The lines of a log from byte `offset` on, each with the offset after it and its time as the first word."""
     rest = b""
-    for chunk in client.log(run, job, attempt, follow):
+    for chunk in client.log(run, job, attempt, follow, offset):
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
-            yield line.decode(errors="replace")
+            offset += len(line) + 1
+            yield offset, line.decode(errors="replace")
         if len(rest) > LINE_BYTES_MAX:
-            yield rest.decode(errors="replace")
+            offset += len(rest)
+            yield offset, rest.decode(errors="replace")
             rest = b""
     if rest:
-        yield rest.decode(errors="replace")
+        yield offset + len(rest), rest.decode(errors="replace")
 
 
 def followed_lines(client: Client, follower: RunFollower, job: str) -> Iterator[str]:
-    """The lines of a job's attempts from the present one on, until the job has ended."""
-    run, attempt, seen = str(follower.run["run"]), 0, 0
+    """The lines of a job's attempts from the present one on, until the job has ended.
+
+    Where the log is not there yet, or its peer cannot be reached, it tries again as long as the job runs.
+    """
+    run, ended, seen = str(follower.run["run"]), 0, 0
+    attempt, offset = 0, 0
     while True:
         now = job_of(follower.run, job)
-        if now["attempt"] > attempt and now["status"] != "queued":
+        if now["attempt"] > attempt:
+            attempt, offset = now["attempt"], 0
+        if attempt > ended and now["status"] != "queued":
             try:
-                yield from log_lines(client, run, job, now["attempt"], True)
-                attempt = now["attempt"]
+                for position, line in log_lines(client, run, job, attempt, True, offset):
+                    offset = position  # where to go on if the stream breaks off
+                    yield line
+                ended = attempt
                 continue
-            except Refused as error:
-                if error.exit_code != 5 or now["status"] in JOB_ENDED:
+            except UserError as error:
+                if error.exit_code not in PASSING or now["status"] in JOB_ENDED:
                     raise
         if now["status"] in JOB_ENDED:
             return

@@ -21,7 +21,7 @@ TOKEN_CHARS_MAX = 1024 * 1024
 @click.option("--label", "labels", multiple=True, help="A label of runs-on that this machine serves; may repeat.")
 @click.option("--slots", type=int, help="How many tasks run here at a time.")
 def join(as_json: bool, token: str, config: Path | None, **given: object) -> None:
-    """Join a coterie with a TOKEN from `coterie invite`; `-` reads it from standard input. Needs no daemon."""
+    """Join a coterie with a token from `coterie invite`. TOKEN `-` reads it from standard input. Needs no daemon."""
     from coterie import founding
     from coterie.settings import load_settings
 

@@ -22,14 +22,17 @@ COMMANDS = {
     "up": ("coterie.cli.up:up", "Run the daemon in the foreground."),
     "down": ("coterie.cli.down:down", "Stop the daemon cleanly."),
     "status": ("coterie.cli.status:status", "Show this daemon on one screen."),
-    "doctor": ("coterie.cli.doctor:doctor", "Check this machine, and say how to mend what is wrong."),
+    "doctor": ("coterie.cli.doctor:doctor", "Check this machine: settings, data, disk, daemon, tools."),
     "invite": ("coterie.cli.invite:invite", "Print a token with which another machine can join."),
     "peer": ("coterie.cli.peer:peer", "The members of the coterie."),
     "workflow": ("coterie.cli.workflow:workflow", "Plan, submit, watch and cancel runs."),
-    "clock": ("coterie.cli.clock:clock", "Show the Merkle clock: heads, frontier, digest."),
+    "clock": (
+        "coterie.cli.clock:clock",
+        "Show the Merkle clock of this peer: heads, frontier, digest, number of events.",
+    ),
     "store": ("coterie.cli.store:store", "The events on this disk."),
     "testnet": ("coterie.cli.testnet:testnet", "A coterie of several daemons on this machine."),
-    "completion": ("coterie.cli.completion:completion", "Print a script for shell completion."),
+    "completion": ("coterie.cli.completion:completion", "Print a script that completes commands, options and run ids."),
 }
 
 EPILOG = """\b

@@ -39,9 +39,10 @@ Print = Callable[[str, str], None]
 def logs(
     socket: Path | None, as_json: bool, run: str, job: str | None, follow: bool, attempt: int | None, timestamps: bool
 ) -> None:
-    """Print the output of JOB in RUN; without JOB that of all jobs, each line after its job's name.
+    """Print the output of JOB in RUN, or of all its jobs.
 
-    --json prints one object a line (coterie.log/1).
+    Without JOB each line follows its job's name. GitHub's markers are shown as headings; --json prints
+    one object a line (coterie.log/1) and leaves them in.
     """
     client = client_of(socket)
     document = client.run(run)
@@ -75,7 +76,7 @@ def _print_one(client: Client, run: Document, job: str, attempt: int | None, fol
     if follow and attempt is None:
         lines = followed_lines(client, RunFollower(client, run["run"]), job)
     else:
-        lines = log_lines(client, run["run"], job, attempt, follow)
+        lines = (line for _, line in log_lines(client, run["run"], job, attempt, follow))
     for line in lines:
         show(job, line)
 
@@ -85,7 +86,7 @@ def _print_all(client: Client, run: Document, show: Print) -> None:
         if job["status"] not in STARTED or not job["attempt"]:
             continue
         try:
-            for line in log_lines(client, run["run"], job["id"], None, False):
+            for _, line in log_lines(client, run["run"], job["id"], None, False):
                 show(job["id"], line)
         except Refused as error:
             say(f"{job['id']}: {error.message}")

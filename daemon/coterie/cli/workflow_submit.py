@@ -60,9 +60,10 @@ class Priority(click.ParamType[float, str]):
 @click.option("--watch", "watching", is_flag=True, help="Follow the run to its end; the exit code is its result.")
 @click.pass_context
 def submit(context: click.Context, /, socket: Path | None, as_json: bool, watching: bool, **given: Any) -> None:
-    """Submit a run of the workflow FILE, with the source tree around it if a step checks it out.
+    """Submit a run of the workflow FILE.
 
-    Prints the run's id. Problems of the file are told at once, with exit code 65.
+    The source tree around it goes along if a step checks it out. Prints the run's id.
+    Problems of the file are told at once, with exit code 65.
     """
     client = client_of(socket)
     run = submit_file(client, **given)

@@ -12,9 +12,10 @@ from coterie.cli.options import client_of, daemon_options, run_argument
 @run_argument
 @click.pass_context
 def watch(context: click.Context, /, socket: Path | None, as_json: bool, run: str) -> None:
-    """Follow RUN to its end; the exit code is its result (0 success, 1 anything else).
+    """Follow RUN to its end; the exit code is its result.
 
-    Ctrl-C leaves the run alone. --json prints the run as one object a line each time it changes.
+    That is 0 for success and 1 for anything else. Ctrl-C leaves the run alone.
+    --json prints the run as one object a line each time it changes.
     """
     from coterie.cli.watch import watch_run
 

@@ -118,7 +118,7 @@ class Client:
         """Asks the daemon to exit cleanly (coterie.stopping/1)."""
         return self._post("/v1/stop", {})
 
-    def events(self, run: str | None = None) -> Iterator[tuple[str, Document]]:
+    def events(self, run: str | None = None) -> Generator[tuple[str, Document]]:
         """What changes, as (event, document), without end; with `run` its present state comes first.
 
         Raises StreamEnded when the daemon goes away.
@@ -128,7 +128,7 @@ class Client:
             yield from _server_sent_events(response)
         raise StreamEnded("the daemon has stopped", f"see whether it still runs: coterie --socket {self.path} status")
 
-    def log(self, run: str, job: str, attempt: int | None, follow: bool, offset: int = 0) -> Iterator[bytes]:
+    def log(self, run: str, job: str, attempt: int | None, follow: bool, offset: int = 0) -> Generator[bytes]:
         """A job's output in chunks, with `follow` until it ends; a silent stretch reconnects where it was."""
         target = f"/v1/workflows/{_segment(run)}/logs/{quote(job, safe='')}"
         while True:
@@ -221,6 +221,8 @@ def _not_running(tried: tuple[Path, ...], error: OSError) -> UserError:
 
 def _document(response: http.client.HTTPResponse) -> Document:
     raw = response.read(ANSWER_BYTES_MAX)
+    if response.length:  # fewer bytes than announced, or more than is sane
+        raise http.client.IncompleteRead(raw, response.length)
     try:
         value: object = json.loads(raw)
     except ValueError:

@@ -42,13 +42,14 @@ async def _encoded(
     yield _event(daemon, only)
     while True:
         try:
-            with trio.move_on_after(HEARTBEAT_S) as patience:
+            with trio.fail_after(HEARTBEAT_S):
                 change = await receiver.receive()
         except trio.EndOfChannel:
             return
-        if patience.cancelled_caught:
+        except trio.TooSlowError:
             yield _HEARTBEAT
-        elif only is None or change == only:
+            continue
+        if only is None or change == only:
             yield _event(daemon, change)
             await trio.sleep(PAUSE_S)
 

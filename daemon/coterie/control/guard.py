@@ -47,7 +47,9 @@ class Guard:
         if told is None:
             _log.error("request failed", method=scope["method"], path=scope["path"], exc_info=error)
         if response.started:
-            raise error  # too late for a document: hypercorn breaks the stream off, which the client notices
+            # Too late for a document. An answer that is left unfinished makes hypercorn break the connection off.
+            _log.info("stream broken off", path=scope["path"], reason=str(error))
+            return
         await _send_problem(receive, response, problem_of(told) if told else problem_of_bug())
 
 

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Body, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -81,7 +82,7 @@ def _views(daemon: Daemon) -> APIRouter:
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Counters and gauges in Prometheus' text format."""
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(daemon.metrics(), media_type=CONTENT_TYPE_LATEST)
 
     _use(status, members, clock, runs, run, health, metrics)
     return router
@@ -93,7 +94,8 @@ def _actions(daemon: Daemon, uploads: Uploads) -> APIRouter:
     @router.post(SOURCES_PATH, status_code=201)
     async def upload(request: Request) -> schemas.Source:
         """Takes a source tree as a tar file, for one submission."""
-        name, size = await uploads.receive(request.stream())
+        async with aclosing(request.stream()) as chunks:
+            name, size = await uploads.receive(chunks)
         return schemas.Source(source=name, bytes=size)
 
     @router.post("/v1/workflows", status_code=201)
@@ -135,13 +137,19 @@ def _actions(daemon: Daemon, uploads: Uploads) -> APIRouter:
 def _streams(daemon: Daemon) -> APIRouter:
     router = APIRouter()
 
-    @router.get("/v1/events", response_class=StreamResponse, responses={200: {"content": {EVENT_STREAM: {}}}})
+    @router.get(
+        "/v1/events",
+        status_code=200,
+        response_class=StreamResponse,
+        responses={200: {"content": {EVENT_STREAM: {}}}},
+    )
     async def events(run: str | None = None) -> StreamResponse:
         """`run` events with coterie.run/1 and `coterie` events with coterie.status/1, as they happen."""
         return StreamResponse(lambda: event_stream(daemon, run), EVENT_STREAM, {"cache-control": "no-store"})
 
     @router.get(
         "/v1/workflows/{run}/logs/{job:path}",
+        status_code=200,
         response_class=StreamResponse,
         responses={200: {"content": {"text/plain": {}}}},
     )

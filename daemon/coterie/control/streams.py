@@ -3,8 +3,8 @@
 The source is opened, read and closed in one task, since it may hold a nursery of its own.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Final
 
@@ -32,18 +32,29 @@ class StreamResponse(Response):
         """Answers one request."""
         start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         started = False
-        async with self._source() as chunks, trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
             gone = partial(_cancel_when_gone, receive, nursery.cancel_scope)
             nursery.start_soon(gone)  # pyright: ignore[reportUnknownMemberType]
-            async for chunk in chunks:
-                if not started:
-                    await send(start)
-                    started = True
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            async with self._source() as source, _closing(source) as chunks:
+                async for chunk in chunks:
+                    if not started:
+                        await send(start)
+                        started = True
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
             nursery.cancel_scope.cancel()
         if not started:
             await send(start)
         await send({"type": "http.response.body", "body": b""})
+
+
+@asynccontextmanager
+async def _closing(chunks: AsyncIterator[bytes]) -> AsyncGenerator[AsyncIterator[bytes]]:
+    """Ends an async generator here and now: left to the garbage collector it would end in no task at all."""
+    try:
+        yield chunks
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
 
 
 async def _cancel_when_gone(receive: Receive, scope: trio.CancelScope) -> None:

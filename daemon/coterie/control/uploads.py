@@ -53,7 +53,7 @@ class Uploads:
     async def _write(self, path: Path, chunks: AsyncIterator[bytes]) -> int:
         size = 0
         with _private_file(path) as file:
-            async for chunk in _timely(chunks):
+            while (chunk := await _next(chunks)) is not None:
                 size += len(chunk)
                 if size > self._bytes_max:
                     raise RequestRefused(
@@ -72,13 +72,9 @@ def _private_file(path: Path) -> IO[bytes]:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb", buffering=0)
 
 
-async def _timely(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    while True:
-        try:
-            with trio.fail_after(CHUNK_TIMEOUT_S):
-                chunk = await anext(chunks)
-        except StopAsyncIteration:
-            return
-        except trio.TooSlowError:
-            raise RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "the upload stood still for too long") from None
-        yield chunk
+async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
+    try:
+        with trio.fail_after(CHUNK_TIMEOUT_S):
+            return await anext(chunks, None)
+    except trio.TooSlowError:
+        raise RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "the upload stood still for too long") from None

@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,19 +17,34 @@ KILL_TIMEOUT_S = 5.0
 START_TOLERANCE_S = 1.0
 
 
+def neutral_environment() -> dict[str, str]:
+    """The environment less the settings of the user's own daemon, which must not reach these."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COTERIE_")}
+
+
+@contextmanager
+def neutral_settings() -> Generator[None]:
+    """Settings that are loaded in this context see the neutral environment."""
+    before = dict(os.environ)
+    for name in before.keys() - neutral_environment().keys():
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(before)
+
+
 def start_daemon(peer: PeerState, config: Path) -> PeerState:
     """Starts `coterie up` for a peer, its output in the peer's log; returns the peer with its pid."""
     arguments = [sys.executable, "-m", "coterie.cli", "up", "--data-dir", peer.dir, "--socket", peer.socket]
     arguments += ["--config", str(config), "--name", peer.name]
-    # Settings of the user's own daemon must not reach these.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COTERIE_")}
     with peer.log.open("ab") as log:
         process = subprocess.Popen(
             arguments,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env=neutral_environment(),
             start_new_session=True,
         )
     process.returncode = 0  # it outlives this command on purpose: nobody is to wait for it or warn about it

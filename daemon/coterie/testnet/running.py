@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from coterie.control.client import Client, Document
-from coterie.testnet.processes import last_lines, process_of, start_daemon, stop_daemons
+from coterie.testnet.processes import last_lines, neutral_settings, process_of, start_daemon, stop_daemons
 from coterie.testnet.state import CONFIG_FILE, PeerState, TestnetState, create_state, load_state
 from coterie_protocols.errors import TryLater, UserError
 
@@ -38,7 +38,10 @@ def start(directory: Path, peers: int, overrides: dict[str, object], tell: Tell)
     try:
         return _start(state, overrides, tell, time.monotonic() + BASE_TIMEOUT_S + PEER_TIMEOUT_S * peers)
     except BaseException:
-        stop_daemons(load_state(directory).peers)
+        left = load_state(directory)
+        stop_daemons(left.peers)
+        if not any(peer.log.exists() for peer in left.peers):
+            left.remove()  # no daemon got as far as having something to say
         raise
 
 
@@ -69,7 +72,8 @@ def _start(state: TestnetState, overrides: dict[str, object], tell: Tell, deadli
 
     config = state.dir / CONFIG_FILE
     config.write_text(json.dumps(SETTINGS | overrides, indent=2) + "\n")  # JSON is YAML
-    settings = load_settings(config)
+    with neutral_settings():
+        settings = load_settings(config)
     first, *others = state.peers
     tell(f"founding a coterie on {first.name}")
     state = _launch(state, first, str(found(Path(first.dir), COTERIE_NAME).peer), config)
