@@ -4,6 +4,7 @@ import os
 import random
 import secrets
 import signal
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ from coterie.blobs.file_blobs import FileBlobs
 from coterie.control.server import serve as serve_control
 from coterie.control.socket_file import control_socket
 from coterie.copies import Copies
-from coterie.founding import IDENTITY_FILE, Founding, read_founding
+from coterie.founding import IDENTITY_FILE, Founding, read_founding, require_founding
 from coterie.instance_lock import instance_lock
 from coterie.log import configure_log
 from coterie.network.adapter import Libp2pNetwork, open_network
@@ -49,6 +50,7 @@ log = structlog.get_logger(__name__)
 def run_daemon(settings: Settings) -> int:
     """Runs one peer until SIGTERM or SIGINT; returns the exit code. Raises UserError where it can't go on."""
     configure_log(settings.log_level, settings.log_format)
+    require_founding(settings.data_dir)
     with instance_lock(settings.data_dir):
         key = load_or_create_identity(settings.data_dir / IDENTITY_FILE)
         founding = read_founding(settings.data_dir, key)
@@ -94,16 +96,17 @@ async def _run(settings: Settings, key: SigningKey, founding: Founding) -> None:
         if killed:
             log.warning("killed what an earlier daemon left running", processes=killed)
         members = parts.peer.replica.state
-        async with open_network(
-            key,
-            _network_settings(settings, founding, store),
-            parts.peer.deliver,
-            server_of(parts.blobs, parts.logs),
-            lambda peer: peer in members.members,
-            random.Random(secrets.randbits(64)),
-        ) as network:
-            _remember_port(settings, network, store)
-            await _live(settings, key, parts, network, notify)
+        with control_socket(settings.socket) as listener:
+            async with open_network(
+                key,
+                _network_settings(settings, founding, store),
+                parts.peer.deliver,
+                server_of(parts.blobs, parts.logs),
+                lambda peer: peer in members.members,
+                random.Random(secrets.randbits(64)),
+            ) as network:
+                _remember_port(settings, network, store)
+                await _live(settings, key, parts, network, listener, notify)
     finally:
         notify.close()
         store.close()
@@ -111,7 +114,12 @@ async def _run(settings: Settings, key: SigningKey, founding: Founding) -> None:
 
 
 async def _live(
-    settings: Settings, key: SigningKey, parts: _Parts, network: Libp2pNetwork, notify: ServiceNotify
+    settings: Settings,
+    key: SigningKey,
+    parts: _Parts,
+    network: Libp2pNetwork,
+    listener: socket.socket,
+    notify: ServiceNotify,
 ) -> None:
     peer, stopping = parts.peer, trio.Event()
     members = peer.replica.state
@@ -130,29 +138,28 @@ async def _live(
         started_at=trio.current_time(),
         count_network=network.counters,
     )
-    with control_socket(settings.socket) as listener:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_on_signal, stopping)
-            nursery.start_soon(copies.run)
-            nursery.start_soon(peer.run, network, copies)
-            nursery.start_soon(
-                partial(
-                    serve_control,
-                    listener,
-                    service,
-                    incoming_dir=settings.data_dir / "incoming",
-                    source_bytes_max=settings.blob_bytes_max,
-                    version=version("coterie"),
-                )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_stop_on_signal, stopping)
+        nursery.start_soon(copies.run)
+        nursery.start_soon(peer.run, network, copies)
+        nursery.start_soon(
+            partial(
+                serve_control,
+                listener,
+                service,
+                incoming_dir=settings.data_dir / "incoming",
+                source_bytes_max=settings.blob_bytes_max,
+                version=version("coterie"),
             )
-            nursery.start_soon(notify.watchdog, lambda: peer.inbox_depth() < settings.inbox_max)
-            notify.ready(f"{settings.name} in {members.coterie_name}")
-            log.info("ready", peer=key.peer_id, coterie=members.coterie_name, socket=str(settings.socket))
-            await stopping.wait()
-            notify.stopping("giving back what runs")
-            log.info("stopping")
-            await peer.stop(finish=settings.shutdown == "finish")
-            nursery.cancel_scope.cancel()
+        )
+        nursery.start_soon(notify.watchdog, lambda: peer.inbox_depth() < settings.inbox_max)
+        notify.ready(f"{settings.name} in {members.coterie_name}")
+        log.info("ready", peer=key.peer_id, coterie=members.coterie_name, socket=str(settings.socket))
+        await stopping.wait()
+        notify.stopping("giving back what runs")
+        log.info("stopping")
+        await peer.stop(finish=settings.shutdown == "finish")
+        nursery.cancel_scope.cancel()
 
 
 async def _stop_on_signal(stopping: trio.Event) -> None:

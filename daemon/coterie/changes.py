@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager, contextmanager
 import trio
 
 
-class _Watcher:
+class _Watcher(AsyncIterator[str | None]):
+    """No generator: one that is left unfinished would be ended by the garbage collector, in no task at all."""
+
     def __init__(self) -> None:
         self._pending: dict[str | None, None] = {}
         self._news = trio.Event()
@@ -15,14 +17,13 @@ class _Watcher:
         self._pending[what] = None
         self._news.set()
 
-    async def __aiter__(self) -> AsyncIterator[str | None]:
-        while True:
-            await self._news.wait()
-            while self._pending:
-                what = next(iter(self._pending))
-                del self._pending[what]
-                yield what
+    async def __anext__(self) -> str | None:
+        while not self._pending:
             self._news = trio.Event()
+            await self._news.wait()
+        what = next(iter(self._pending))
+        del self._pending[what]
+        return what
 
 
 class Changes:
@@ -49,4 +50,4 @@ class Changes:
     async def watch(self) -> AsyncIterator[AsyncIterator[str | None]]:
         """The ids of runs as they change, from now on."""
         with self._watching() as watcher:
-            yield aiter(watcher)
+            yield watcher

@@ -8,7 +8,7 @@ import trio
 
 from coterie.ports import Blobs, Network, Unreachable
 from coterie_protocols.encoding import Cid
-from coterie_protocols.errors import BadMessage, TryLater
+from coterie_protocols.errors import BadMessage, TryLater, UserError
 from coterie_protocols.identity import PeerId
 from coterie_protocols.messages import BlobRequest, encode_request
 
@@ -39,11 +39,14 @@ class Copies:
                     log.warning("copy not made: too many are wanted already", blob=cid)
 
     async def need(self, blobs: Sequence[Cid], sources: Sequence[PeerId]) -> None:
-        """Returns once all the blobs are here. Raises TryLater if nobody in reach has one of them."""
-        with trio.fail_after(NEED_TIMEOUT_S):
+        """Returns once all the blobs are here. Raises TryLater if nobody in reach has one, or it takes too long, and
+        what the disk refuses."""
+        with trio.move_on_after(NEED_TIMEOUT_S) as patience:
             for cid in blobs:
                 if not await self._get(cid, tuple(sources)):
-                    raise TryLater(f"no peer in reach has the blob {cid}", "it is tried again on another peer")
+                    raise TryLater(f"no peer in reach has the blob {cid}", "try again when more peers are connected")
+        if patience.cancelled_caught:
+            raise TryLater(f"a blob did not arrive within {NEED_TIMEOUT_S:g} s", "see: coterie peer list")
 
     async def run(self) -> None:
         """Works through what is wanted, until cancelled."""
@@ -53,8 +56,11 @@ class Copies:
 
     async def _work(self) -> None:
         async for cid, sources in self._wanted.clone():
-            if not await self._get(cid, sources):
-                log.info("copy not made: nobody in reach has it", blob=cid)
+            try:
+                if not await self._get(cid, sources):
+                    log.info("copy not made: nobody in reach has it", blob=cid)
+            except UserError as error:  # of the disk: the peer can live without a copy
+                log.warning("copy not made", blob=cid, reason=str(error))
 
     async def _get(self, cid: Cid, sources: tuple[PeerId, ...]) -> bool:
         """Fetches a blob once, however many ask for it."""

@@ -65,15 +65,23 @@ def join(data_dir: Path, text: str, name: str | None, labels: tuple[str, ...], s
     return founding
 
 
+def require_founding(data_dir: Path) -> None:
+    """Raises UserError where neither `found` nor `join` was ever here; touches nothing."""
+    if not (data_dir / FOUNDING_FILE).exists():
+        raise _nothing_here(data_dir)
+
+
+def _nothing_here(data_dir: Path) -> UserError:
+    return UserError(f"{data_dir} belongs to no coterie", "run `coterie init` or `coterie join TOKEN` first")
+
+
 def read_founding(data_dir: Path, key: SigningKey) -> Founding:
     """What `found` or `join` left. Raises UserError where there is nothing, or nothing sound."""
     path = data_dir / FOUNDING_FILE
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise UserError(
-            f"{data_dir} belongs to no coterie", "run `coterie init` or `coterie join TOKEN` first"
-        ) from None
+        raise _nothing_here(data_dir) from None
     try:
         f = Fields(decode_value_untrusted(data, FOUNDING_BYTES_MAX), "founding")
         events = f.items("events", TOKEN_EVENTS_MAX + 1, lambda each: decode_event_untrusted(cast(bytes, each)))

@@ -63,6 +63,8 @@ class PeerSettings:
     inbox_max: int = 1024
     answer_timeout_s: float = 30.0
     stop_timeout_s: float = 8.0
+    finish_timeout_s: float = 3.0
+    """The rest of `stop_timeout_s` is for killing what has not ended, and for telling the others."""
 
 
 class _Question:
@@ -200,20 +202,23 @@ class Peer:
         earlier = self._streams.pop(wanted.peer, None)
         if earlier is not None:
             earlier.cancel()
-        with trio.CancelScope() as scope:
-            self._streams[wanted.peer] = scope
-            position = 0
-            while True:
-                position, events = self._store.missing(wanted.have, position, EVENTS_FRAME_BYTES)
-                if not events:
-                    break
-                if not await self._network.send(wanted.peer, encode_events(events)):
-                    return
-            clock = self.replica.clock
-            done = SyncDone(dict(clock.frontier), clock.fingerprint, wanted.reply_wanted)
-            await self._network.send(wanted.peer, encode_message(done))
+        scope = self._streams[wanted.peer] = trio.CancelScope()
+        with scope:
+            await self._send_events(wanted)
         if self._streams.get(wanted.peer) is scope:
             del self._streams[wanted.peer]
+
+    async def _send_events(self, wanted: SendEvents) -> None:
+        position = 0
+        while True:
+            position, events = self._store.missing(wanted.have, position, EVENTS_FRAME_BYTES)
+            if not events:
+                break
+            if not await self._network.send(wanted.peer, encode_events(events)):
+                return
+        clock = self.replica.clock
+        done = SyncDone(dict(clock.frontier), clock.fingerprint, wanted.reply_wanted)
+        await self._network.send(wanted.peer, encode_message(done))
 
     # -- tasks ----------------------------------------------------------------------------------------------------
 
@@ -236,13 +241,15 @@ class Peer:
         with scope:
             try:
                 result = await self._execute(task)
-            except (UserError, trio.TooSlowError) as error:
-                reason = str(error) or "it took too long to begin"
-                log.warning("task given back", run=task.run, task=task.task, reason=reason)
             except Exception as error:
-                # A fault that one job meets must not take this peer down, and then every peer that tries it.
-                log.exception("task failed by our own fault", run=task.run, task=task.task)
-                result = TaskResult("failure", reason=f"internal error of the peer: {error!r}"[:512])
+                given_back = _user_error_in(error)
+                if given_back is None:
+                    # A fault that one job meets must not take this peer down, and then every peer that tries it.
+                    log.exception("task failed by our own fault", run=task.run, task=task.task)
+                    result = TaskResult("failure", reason=f"internal error of the peer: {error!r}")
+                else:
+                    reason = given_back.message
+                    log.warning("task given back", run=task.run, task=task.task, reason=reason)
         if scope.cancelled_caught:
             result = TaskResult("cancelled")
         if result is not None:
@@ -311,10 +318,22 @@ class Peer:
     # -- the end --------------------------------------------------------------------------------------------------
 
     async def stop(self, finish: bool) -> None:
-        """Releases what runs (or, with `finish`, lets it end), tells the others, and says goodbye."""
+        """Releases what runs (with `finish`, what has not ended `finish_timeout_s` later), and says goodbye."""
         with trio.move_on_after(self._settings.stop_timeout_s):
-            async with self.changes.watch() as changes:
-                await self.deliver(StopBegan(finish))
-                while self.replica.scheduler.held or self._tasks or self._inbox.statistics().current_buffer_used:
-                    await anext(changes)
+            if finish:
+                with trio.move_on_after(self._settings.finish_timeout_s):
+                    await self._stop_and_wait(finish=True)
+            if not self._idle.is_set():
+                await self._stop_and_wait(finish=False)
         self._perform(self.replica.say_goodbye(self.now()))
+
+    async def _stop_and_wait(self, finish: bool) -> None:
+        await self.deliver(StopBegan(finish))
+        await self._idle.wait()
+
+
+def _user_error_in(error: BaseException) -> UserError | None:
+    """The user's error that `error` is, or that a nursery wrapped as its only one."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, UserError) else None

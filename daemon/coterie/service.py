@@ -14,13 +14,13 @@ import trio
 from coterie.copies import Copies
 from coterie.network.counters import NetworkCounters
 from coterie.peer import Peer
-from coterie.ports import Blobs, Logs, Network, Store
+from coterie.ports import Blobs, Logs, Network, Store, Unreachable
 from coterie.serving import read_file
 from coterie.view_of import clock_view, member_view, run_view, spec_of
 from coterie.views import ClockView, InviteView, MemberView, RunView, StatusView, SubmitRequest, VerifyView
 from coterie.wall_clock import rfc3339, unix_ms
 from coterie_protocols.clock import Clock, NoHeaders
-from coterie_protocols.errors import BadMessage, NotAllowed, NotFound, UserError
+from coterie_protocols.errors import BadMessage, NotAllowed, NotFound, TryLater, UserError
 from coterie_protocols.event import Event, decode_event_untrusted
 from coterie_protocols.identity import PeerId, SigningKey
 from coterie_protocols.invite import Token, issue_certificate, token_to_text
@@ -231,18 +231,25 @@ class Service:
         """A job's output from whichever peer has it; `attempt` None is the one that counts. Raises NotFound."""
         run = self._find(prefix)
         claim = self._attempt(run, self._task(run, job), attempt)
-        task = claim.op.task
+        task, number = claim.op.task, claim.op.attempt
         done = run.standing(task, self._replica.state.authority).done
         log = done.op.log if done is not None and done.op.claim == claim.cid else None
         if claim.author == self._replica.me and not (log and self.blobs.has(log)):
-            yield self.logs_here.read(run.id, task, claim.op.attempt, offset, follow)
+            yield self.logs_here.read(run.id, task, number, offset, follow)
         elif log is not None:
             await self.copies.need((log,), (claim.author,))
             yield read_file(self.blobs.path(log), offset)
         else:
-            request = encode_request(LogRequest(run.id, task, claim.op.attempt, offset, follow))
-            async with self.network.fetch(claim.author, request) as chunks:
+            async with self._remote_log(claim, LogRequest(run.id, task, number, offset, follow)) as chunks:
                 yield chunks
+
+    @asynccontextmanager
+    async def _remote_log(self, claim: ClaimRecord, request: LogRequest) -> AsyncIterator[AsyncIterator[bytes]]:
+        try:
+            async with self.network.fetch(claim.author, encode_request(request)) as chunks:
+                yield chunks
+        except Unreachable as error:
+            raise TryLater(f"the peer that has the log can't be reached: {error}", "try again in a moment") from None
 
     def _task(self, run: Run, job: str) -> str:
         specs = spec_of(run, job)
