@@ -5,7 +5,6 @@ import random
 import secrets
 import signal
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from typing import Final
 import structlog
 import trio
 
+from coterie.blame import user_error_in
 from coterie.blobs.file_blobs import FileBlobs
 from coterie.control.server import serve as serve_control
 from coterie.control.socket_file import control_socket
@@ -34,7 +34,6 @@ from coterie.serving import server_of
 from coterie.settings import Settings
 from coterie.store.sqlite import SqliteStore
 from coterie.wall_clock import unix_ms
-from coterie_protocols.errors import UserError
 from coterie_protocols.identity import SigningKey
 from coterie_protocols.replica import Replica, ReplicaSettings
 from coterie_protocols.scheduler import SchedulerSettings
@@ -57,23 +56,8 @@ def run_daemon(settings: Settings) -> int:
         try:
             trio.run(_run, settings, key, founding)
         except BaseExceptionGroup as group:
-            raise _user_error_of(group) or group from None
+            raise user_error_in(group) or group from None
     return 0
-
-
-def _user_error_of(group: BaseExceptionGroup[BaseException]) -> UserError | None:
-    """The user's error behind a nursery's group, if that is all there is: a full disk, a taken port."""
-    errors = list(_leaves(group))
-    first = errors[0]
-    return first if isinstance(first, UserError) and all(isinstance(e, UserError) for e in errors) else None
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """Tells watchers what changed. A slow watcher misses repetitions, never the last word, and holds nobody up."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager
 
 import trio
@@ -38,7 +38,7 @@ class Changes:
             watcher.tell(what)
 
     @contextmanager
-    def _watching(self) -> Iterator[_Watcher]:
+    def _watching(self) -> Generator[_Watcher]:
         watcher = _Watcher()
         self._watchers.add(watcher)
         try:
@@ -47,7 +47,7 @@ class Changes:
             self._watchers.discard(watcher)
 
     @asynccontextmanager
-    async def watch(self) -> AsyncIterator[AsyncIterator[str | None]]:
+    async def watch(self) -> AsyncGenerator[AsyncIterator[str | None]]:
         """The ids of runs as they change, from now on."""
         with self._watching() as watcher:
             yield watcher

@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from coterie_protocols.errors import UserError
 
 
 @contextmanager
-def instance_lock(data_dir: Path) -> Iterator[None]:
+def instance_lock(data_dir: Path) -> Generator[None]:
     """Holds the directory until the context is left, or the process dies however it may. Raises UserError."""
     make_private_dir(data_dir)
     path = data_dir / "lock"

@@ -13,6 +13,7 @@ from typing import Final, assert_never
 import structlog
 import trio
 
+from coterie.blame import user_error_in
 from coterie.changes import Changes
 from coterie.copies import Copies
 from coterie.metrics import Metrics
@@ -242,7 +243,7 @@ class Peer:
             try:
                 result = await self._execute(task)
             except Exception as error:
-                given_back = _user_error_in(error)
+                given_back = user_error_in(error)
                 if given_back is None:
                     # A fault that one job meets must not take this peer down, and then every peer that tries it.
                     log.exception("task failed by our own fault", run=task.run, task=task.task)
@@ -330,10 +331,3 @@ class Peer:
     async def _stop_and_wait(self, finish: bool) -> None:
         await self.deliver(StopBegan(finish))
         await self._idle.wait()
-
-
-def _user_error_in(error: BaseException) -> UserError | None:
-    """The user's error that `error` is, or that a nursery wrapped as its only one."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error if isinstance(error, UserError) else None

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -227,7 +227,7 @@ class Service:
     @asynccontextmanager
     async def logs(
         self, prefix: str, job: str, attempt: int | None, offset: int, follow: bool
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """A job's output from whichever peer has it; `attempt` None is the one that counts. Raises NotFound."""
         run = self._find(prefix)
         claim = self._attempt(run, self._task(run, job), attempt)
@@ -244,7 +244,7 @@ class Service:
                 yield chunks
 
     @asynccontextmanager
-    async def _remote_log(self, claim: ClaimRecord, request: LogRequest) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def _remote_log(self, claim: ClaimRecord, request: LogRequest) -> AsyncGenerator[AsyncIterator[bytes]]:
         try:
             async with self.network.fetch(claim.author, encode_request(request)) as chunks:
                 yield chunks

@@ -1,6 +1,6 @@
 """Answers what members ask for by `fetch`: blobs, and the logs of attempts that ran here."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, assert_never
@@ -19,7 +19,7 @@ def server_of(blobs: Blobs, logs: Logs) -> Serve:
     """What the network calls for every request of a member."""
 
     @asynccontextmanager
-    async def serve(peer: PeerId, data: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def serve(peer: PeerId, data: bytes) -> AsyncGenerator[AsyncIterator[bytes]]:
         del peer  # every member may read: the network lets in nobody else
         request = decode_request_untrusted(data)
         match request:
