@@ -4,8 +4,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
+from typing import cast
 
 import trio
+import trio.testing
 
 from coterie.copies import Copies
 from coterie.peer import Peer, PeerSettings
@@ -233,7 +235,7 @@ def one_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
 def leaves(error: BaseException) -> Iterator[BaseException]:
     """The errors at the bottom of nested groups."""
     if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
+        for each in cast("tuple[BaseException, ...]", error.exceptions):  # pyright: ignore[reportUnknownMemberType]
             yield from leaves(each)
     else:
         yield error

@@ -7,6 +7,7 @@ certificate was signed by a peer that entered as admin by one of the event's par
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Final, Protocol, cast
 
 from coterie_protocols.encoding import Cid, link
@@ -49,6 +50,7 @@ class Clock:
         self._stored = stored
         self._recent: dict[Cid, Header] = {}
         self._recent_max = recent_max
+        self._forget_at = recent_max + recent_max // 8 + 1
         self._heads: dict[Cid, Header] = {}
         self._tips: dict[PeerId, Tip] = {}
         self._pending: dict[Cid, Event] = {}
@@ -214,12 +216,18 @@ class Clock:
             self.entries.setdefault(header.author, {})[event.cid] = admin
 
     def _forget_recent(self, saved: bool) -> None:
-        """Drops what the store can tell; one fsync pays for many events, and until then the clock alone knows them."""
-        while len(self._recent) > self._recent_max:
-            oldest = next(iter(self._recent))
-            if not saved and self._stored.header(oldest) is None:
-                return
-            del self._recent[oldest]
+        """Drops what the store can tell, many at once: a look into the store is dear.
+
+        One fsync pays for many events, and until then the clock alone knows them. They are saved in the order in which
+        they were inserted, so the newest of those to be dropped speaks for all.
+        """
+        if len(self._recent) < self._forget_at:
+            return
+        surplus = list(islice(self._recent, len(self._recent) - self._recent_max))
+        if saved or self._stored.header(surplus[-1]) is not None:
+            for cid in surplus:
+                del self._recent[cid]
+        self._forget_at = len(self._recent) + self._recent_max // 8 + 1
 
     def _advance(self, header: Header) -> None:
         tip = self._tips.get(header.author)

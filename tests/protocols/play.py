@@ -1,8 +1,8 @@
 """A founder who only submits and three workers, one of them on the stage."""
 
-from coterie_protocols.effects import StartTask
+from coterie_protocols.effects import Effect, StartTask
 from coterie_protocols.event import Event
-from coterie_protocols.ops import Care, TaskSpec
+from coterie_protocols.ops import Care, Status, TaskSpec
 from coterie_protocols.scheduler import SchedulerSettings
 from coterie_protocols.stimuli import TaskEnded, TaskResult
 from protocols.building import Pen, claim, run_of, submit
@@ -38,9 +38,9 @@ class Play:
         self.stage.connect(*(self.ranking[at] for at in present if at != rank))
         self.stage.wait(5.0)
 
-    def begin(self) -> list[object]:
+    def begin(self) -> list[Effect]:
         """The submission arrives."""
-        return list(self.stage.hear(self.submission))
+        return self.stage.hear(self.submission)
 
     def starts(self, seconds: float) -> list[tuple[float, str, int]]:
         """What is started within some seconds: (when, task, attempt)."""
@@ -58,7 +58,7 @@ class Play:
         return self.pen.write(peer, claim(self.run, task, attempt, supersedes), parents=parents)
 
 
-def result(play: Stage, start: StartTask, status: str = "success") -> list[object]:
+def result(play: Stage, start: StartTask, status: Status = "success") -> list[Effect]:
     """The runner is through."""
-    ended = TaskEnded(start.run, start.task, start.claim, TaskResult(status))  # type: ignore[arg-type]
-    return list(play.handle(ended))
+    ended = TaskEnded(start.run, start.task, start.claim, TaskResult(status))
+    return play.handle(ended)

@@ -317,8 +317,10 @@ def test_what_is_not_saved_yet_is_not_forgotten() -> None:
         clock.insert(event)
     assert (clock.count, clock.fingerprint) == (22, clock_of(pen).fingerprint)
     store.headers = {event.cid: event.header for event in pen.events}
-    clock.insert(pen.write(2))
-    assert len(clock._recent) == 4  # pyright: ignore[reportPrivateUsage]
+    for _ in range(2):
+        clock.insert(last := pen.write(2))
+        store.headers[last.cid] = last.header
+    assert len(clock._recent) <= 5  # pyright: ignore[reportPrivateUsage]
 
 
 def test_what_was_stored_is_restored() -> None:

@@ -139,7 +139,7 @@ def test_no_more_tasks_at_once_than_slots() -> None:
     effects = stage.handle(RunSubmitted(1, submit(*(spec(name) for name in "abcd"))))
     starts = of(effects, StartTask)
     assert len(starts) == 2
-    (third,) = of(result(stage, starts[0]), StartTask)  # type: ignore[arg-type]
+    (third,) = of(result(stage, starts[0]), StartTask)
     assert third.task not in {start.task for start in starts}
 
 
@@ -150,7 +150,7 @@ def test_the_most_urgent_first() -> None:
         stage.handle(RunSubmitted(2 + number, submit(spec(f"p{priority}"), priority=priority)))
     order: list[str] = []
     for _ in range(3):
-        (start,) = of(result(stage, start), StartTask)  # type: ignore[arg-type]
+        (start,) = of(result(stage, start), StartTask)
         order.append(start.task)
     assert order == ["p1.0", "p3.0", "p5.0"]
 
@@ -169,7 +169,7 @@ def test_a_freed_slot_takes_what_is_nearest_then_helps_others() -> None:
     stage.wait(2.0)  # all are due by now
     order = [starts[0].task]
     for _ in tasks[1:]:
-        starts = of(result(stage, starts[0]), StartTask)  # type: ignore[arg-type]
+        starts = of(result(stage, starts[0]), StartTask)
         order.append(starts[0].task)
     assert 0 < len(near) < len(tasks)
     assert set(order[: len(near)]) == near
@@ -200,9 +200,9 @@ def test_fail_fast_stops_the_other_cells() -> None:
     starts = of(stage.handle(RunSubmitted(1, submit(*cells))), StartTask)
     assert len(starts) == 2
     effects = result(stage, starts[0], "failure")
-    (stop,) = of(effects, StopTask)  # type: ignore[arg-type]
+    (stop,) = of(effects, StopTask)
     assert stop.claim == starts[1].claim
-    assert not of(effects, StartTask)  # type: ignore[arg-type]
+    assert not of(effects, StartTask)
 
 
 def test_max_parallel_holds_back_what_slots_would_allow() -> None:
@@ -212,7 +212,7 @@ def test_max_parallel_holds_back_what_slots_would_allow() -> None:
     (start,) = of(stage.handle(RunSubmitted(1, submit(*cells))), StartTask)
     while len(done) < 3:
         done.append(start.task)
-        following = of(result(stage, start), StartTask)  # type: ignore[arg-type]
+        following = of(result(stage, start), StartTask)
         assert len(following) == (1 if len(done) < 3 else 0)
         start = following[0] if following else start
     assert done == ["m0", "m1", "m2"]
