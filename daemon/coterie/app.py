@@ -34,6 +34,8 @@ from coterie.serving import server_of
 from coterie.settings import Settings
 from coterie.store.sqlite import SqliteStore
 from coterie.wall_clock import unix_ms
+from coterie_protocols.announcer import LABELS_BYTES_MAX
+from coterie_protocols.errors import UserError
 from coterie_protocols.identity import SigningKey
 from coterie_protocols.replica import Replica, ReplicaSettings
 from coterie_protocols.scheduler import SchedulerSettings
@@ -178,6 +180,8 @@ def _assemble(settings: Settings, key: SigningKey, founding: Founding, store: Sq
 
 def _replica_settings(settings: Settings, founding: Founding) -> ReplicaSettings:
     labels = (*settings.offered_labels(), *founding.labels)
+    if len("".join(labels).encode()) > LABELS_BYTES_MAX:
+        raise UserError(f"the labels take more than {LABELS_BYTES_MAX} bytes together", "offer fewer or shorter labels")
     return ReplicaSettings(
         name=settings.name,
         scheduler=SchedulerSettings(

@@ -4,12 +4,16 @@ import os
 from pathlib import Path
 
 from coterie.disk import disk_errors
+from coterie_protocols.errors import UserError
 
 
 def make_private_dir(path: Path) -> None:
-    """Makes a directory that only its owner may enter; one that exists is left as it is. Raises DiskFailed."""
+    """Makes a directory that only its owner may enter; one that exists is left as it is. Raises UserError."""
     with disk_errors(path):
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise UserError(f"{path} can't be made: {error.filename} is no directory", "name another one") from None
 
 
 def write_file_durably(path: Path, data: bytes, mode: int = 0o600) -> None:

@@ -6,6 +6,7 @@ Every message is a DAG-CBOR map with a `kind`. Events travel in them as byte str
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 from typing import Final, cast
 
 from coterie_protocols.encoding import (
@@ -121,7 +122,9 @@ def _announcement_to_value(message: Announcement) -> dict[str, Value]:
 
 
 def _frontier_to_value(have: Frontier, fingerprint: bytes) -> dict[str, Value]:
-    tips: dict[str, Value] = {author: [tip.seq, link(tip.cid)] for author, tip in have.items()}
+    # Of more authors than a frame has room for, those with the most to say: what is left out is only sent again.
+    shown = nlargest(AUTHORS_MAX, have.items(), key=lambda each: (each[1].seq, each[0]))
+    tips: dict[str, Value] = {author: [tip.seq, link(tip.cid)] for author, tip in shown}
     return {"have": tips, "set": fingerprint.hex()}
 
 

@@ -38,9 +38,9 @@ async def test_what_is_told_while_a_watcher_works_is_not_lost() -> None:
         async with changes.watch() as watcher:
             async for _ in watcher:
                 seen.append(state)
-                await trio.lowlevel.checkpoint()
                 if state == 50:
                     return
+                await trio.lowlevel.checkpoint()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch)

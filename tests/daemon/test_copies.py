@@ -100,34 +100,25 @@ async def test_a_blob_is_fetched_once_for_all_who_ask(stage: Stage) -> None:
     assert stage.network.fetches == [FIRST]
 
 
-async def test_who_waits_tries_his_own_sources_when_the_first_asker_fails(
-    stage: Stage, autojump_clock: MockClock
-) -> None:
+async def test_who_waits_fetches_by_himself_when_the_first_asker_gives_up(stage: Stage) -> None:
     stage.shelves.held = {FIRST: {CID: DATA}}
     stage.shelves.gate = trio.Event()
+    scope = trio.CancelScope()
+
+    async def ask_first() -> None:
+        with scope:
+            await stage.copies.need((CID,), (FIRST,))
+
     async with trio.open_nursery() as nursery:
-        with trio.CancelScope() as first:
-            nursery.start_soon(_need_within, first, stage)
-            await wait_all_tasks_blocked()
+        nursery.start_soon(ask_first)
+        await wait_all_tasks_blocked()
         nursery.start_soon(stage.copies.need, (CID,), (FIRST,))
         await wait_all_tasks_blocked()
-        first.cancel()
+        scope.cancel()
         await wait_all_tasks_blocked()
         stage.shelves.gate.set()
-    assert stage.files.has(CID)
-
-
-async def _need_within(scope: trio.CancelScope, stage: Stage) -> None:
-    with trio.CancelScope() as mine:
-        async with trio.open_nursery() as nursery:
-
-            async def end() -> None:
-                while not scope.cancel_called:
-                    await trio.sleep(0.01)
-                mine.cancel()
-
-            nursery.start_soon(end)
-            await stage.copies.need((CID,), (FIRST,))
+    assert stage.files.blob(CID) == DATA
+    assert stage.network.fetches == [FIRST, FIRST]
 
 
 @pytest.mark.parametrize("wrong", [b"other bytes", b"", DATA[:-1]])

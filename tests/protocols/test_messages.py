@@ -11,6 +11,7 @@ from coterie_protocols import messages
 from coterie_protocols.encoding import Value, cid_of_blob, decode_value_untrusted, encode
 from coterie_protocols.errors import BadMessage
 from coterie_protocols.event import EVENT_BYTES_MAX, Tip
+from coterie_protocols.identity import SigningKey
 from coterie_protocols.messages import (
     AUTHORS_MAX,
     EVENTS_FRAME_BYTES,
@@ -207,3 +208,13 @@ def test_fields_of_a_later_version_are_passed_over() -> None:
     assert isinstance(value, dict)
     assert decode_frame_untrusted(encode({**value, "later": 1})) == ANNOUNCEMENT
     assert decode_frame_untrusted(encode({**value, "n": 8})) == replace(ANNOUNCEMENT, number=8)
+
+
+def test_a_frontier_of_more_authors_than_a_frame_holds_is_cut_not_refused() -> None:
+    authors = [SigningKey(number.to_bytes(32, "big")).peer_id for number in range(AUTHORS_MAX + 7)]
+    have = {author: Tip(number + 1, pen.genesis.cid) for number, author in enumerate(authors)}
+
+    message = decode_frame_untrusted(encode_message(SyncRequest(have, bytes(32))))
+
+    assert isinstance(message, SyncRequest)
+    assert dict(message.have) == {author: have[author] for author in authors[7:]}
