@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coterie_protocols import messages
-from coterie_protocols.encoding import Value, cid_of_blob, decode_value_untrusted, encode
+from coterie_protocols.encoding import Value, cid_of_blob, decode_value_untrusted, encode, link
 from coterie_protocols.errors import BadMessage
 from coterie_protocols.event import EVENT_BYTES_MAX, Tip
 from coterie_protocols.identity import SigningKey
@@ -194,8 +194,10 @@ def test_the_largest_frontier_fits_into_a_frame() -> None:
     data = encode_message(request)
     assert len(data) <= FRAME_BYTES_MAX
     assert decode_frame_untrusted(data) == request
-    with pytest.raises(BadMessage):
-        decode_frame_untrusted(encode_message(SyncRequest({**have, key(0).peer_id: Tip(1, two.cid)}, bytes(32))))
+    tips: dict[str, Value] = {author: [tip.seq, link(tip.cid)] for author, tip in have.items()}
+    tips[key(0).peer_id] = [1, link(two.cid)]
+    with pytest.raises(BadMessage, match=f"map of at most {AUTHORS_MAX}"):
+        decode_frame_untrusted(encode({"kind": "want", "have": tips, "set": bytes(32).hex()}))
 
 
 def test_a_frame_of_events_with_one_more_fits() -> None:
