@@ -11,7 +11,7 @@ import trio.testing
 
 from coterie.copies import Copies
 from coterie.peer import Peer, PeerSettings
-from coterie.ports import LogWriter, Unreachable
+from coterie.ports import Blobs, Logs, LogWriter, Unreachable
 from coterie_protocols.effects import StartTask
 from coterie_protocols.encoding import Cid, cid_of_blob
 from coterie_protocols.event import Event
@@ -189,6 +189,8 @@ class Home:
         peer: PeerSettings | None = None,
         scheduler: SchedulerSettings | None = None,
         store: WatchedStore | None = None,
+        blobs: Blobs | None = None,
+        logs: Logs | None = None,
     ) -> None:
         self.pen = pen or Pen()
         self.key = key(number)
@@ -202,9 +204,11 @@ class Home:
         self.replica = Replica(self.key, self.pen.coterie, self.store, settings, Random(1))
         self.replica.load(self.store.replay())
         members = self.replica.state
-        self.copies = Copies(self.files, self.network, lambda: tuple(members.members))
+        self.blobs = blobs or self.files
+        self.logs = logs or self.files
+        self.copies = Copies(self.blobs, self.network, lambda: tuple(members.members))
         self.peer = Peer(
-            self.replica, self.store, self.runner, self.files, self.files, lambda: self.wall_ms, peer or PeerSettings()
+            self.replica, self.store, self.runner, self.blobs, self.logs, lambda: self.wall_ms, peer or PeerSettings()
         )
 
     @asynccontextmanager
@@ -223,7 +227,7 @@ class Home:
 
     def blob(self, data: bytes = b"plan") -> Cid:
         """A blob that is here."""
-        return self.files.put(data)
+        return self.blobs.put(data)
 
 
 def one_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

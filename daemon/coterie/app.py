@@ -5,6 +5,7 @@ import random
 import secrets
 import signal
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -18,10 +19,11 @@ from coterie.blobs.file_blobs import FileBlobs
 from coterie.control.server import serve as serve_control
 from coterie.control.socket_file import control_socket
 from coterie.copies import Copies
-from coterie.founding import IDENTITY_FILE, Founding, read_founding, require_founding
+from coterie.founding import IDENTITY_FILE, STORE_FILE, Founding, read_founding, require_founding
 from coterie.instance_lock import instance_lock
 from coterie.log import configure_log
 from coterie.network.adapter import Libp2pNetwork, open_network
+from coterie.network.addresses import listenable, require_free
 from coterie.network.identity_file import load_or_create_identity
 from coterie.network.settings import NetworkSettings
 from coterie.peer import Peer, PeerSettings
@@ -32,9 +34,11 @@ from coterie.service import Service
 from coterie.service_notify import ServiceNotify
 from coterie.serving import server_of
 from coterie.settings import Settings
+from coterie.store.errors import damaged
 from coterie.store.sqlite import SqliteStore
 from coterie.wall_clock import unix_ms
 from coterie_protocols.announcer import LABELS_BYTES_MAX
+from coterie_protocols.encoding import cid_of_event
 from coterie_protocols.errors import UserError
 from coterie_protocols.identity import SigningKey
 from coterie_protocols.replica import Replica, ReplicaSettings
@@ -75,7 +79,7 @@ class _Parts:
 
 async def _run(settings: Settings, key: SigningKey, founding: Founding) -> None:
     notify = ServiceNotify.from_environment()
-    store = SqliteStore(settings.data_dir / "coterie.db")
+    store = SqliteStore(settings.data_dir / STORE_FILE)
     try:
         parts = _assemble(settings, key, founding, store)
         killed = await parts.runner.clean()
@@ -163,7 +167,7 @@ def _assemble(settings: Settings, key: SigningKey, founding: Founding, store: Sq
     replica = Replica(
         key, founding.coterie, store, _replica_settings(settings, founding), random.Random(secrets.randbits(64))
     )
-    replica.load(store.replay())
+    replica.load(_sound_events(store, settings))
     blobs = FileBlobs(settings.data_dir / "blobs", settings.blob_bytes_max)
     logs = FileLogs(settings.data_dir / "logs", settings.log_bytes_max, unix_ms)
     grace_s = settings.grace_s
@@ -176,6 +180,15 @@ def _assemble(settings: Settings, key: SigningKey, founding: Founding, store: Sq
     runner = LocalRunner(settings.data_dir / "work", blobs, runner_settings, unix_ms)
     peer = Peer(replica, store, runner, blobs, logs, unix_ms, PeerSettings(inbox_max=settings.inbox_max))
     return _Parts(store, blobs, logs, runner, peer)
+
+
+def _sound_events(store: SqliteStore, settings: Settings) -> Iterator[bytes]:
+    """The stored events. Raises StoreFailed where one is not what was written: it must neither count nor be sent."""
+    for data in store.replay():
+        cid = cid_of_event(data)
+        if store.header(cid) is None:  # asks for it by the hash that it was stored under
+            raise damaged(settings.data_dir / STORE_FILE, f"event {cid} has other bytes than were written")
+        yield data
 
 
 def _replica_settings(settings: Settings, founding: Founding) -> ReplicaSettings:
@@ -202,11 +215,20 @@ def _network_settings(settings: Settings, founding: Founding, store: SqliteStore
     """Where the port is left to the system, the one of last time is taken again: others remember it."""
     listen = settings.listen
     port = store.noted(PORT_NOTE)
-    if port is not None and len(listen) == 1:
-        listen = (listen[0].removesuffix(EPHEMERAL) + f"/tcp/{port}" if listen[0].endswith(EPHEMERAL) else listen[0],)
+    if port is not None and _is_ephemeral(settings):
+        again = f"{listen[0].removesuffix(EPHEMERAL)}/tcp/{port}"
+        try:
+            require_free(listenable((again,))[0])
+            listen = (again,)
+        except UserError as error:
+            log.warning("another port than last time", reason=error.message)
     return NetworkSettings(coterie=founding.coterie, listen=listen, announce=settings.announce)
 
 
 def _remember_port(settings: Settings, network: Libp2pNetwork, store: SqliteStore) -> None:
-    if len(settings.listen) == 1 and settings.listen[0].endswith(EPHEMERAL):
+    if _is_ephemeral(settings):
         store.note(PORT_NOTE, str(network.ports()[0]))
+
+
+def _is_ephemeral(settings: Settings) -> bool:
+    return len(settings.listen) == 1 and settings.listen[0].endswith(EPHEMERAL)

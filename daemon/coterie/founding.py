@@ -8,11 +8,12 @@ import secrets
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from coterie.durable_files import make_private_dir, write_file_durably
 from coterie.network.identity_file import load_or_create_identity
 from coterie.wall_clock import unix_ms
+from coterie_protocols.acceptable import objection
 from coterie_protocols.authority import authority_op, resolve_authority
 from coterie_protocols.clock import MerkleClock, enter_coterie, found_coterie
 from coterie_protocols.encoding import Cid, Value, decode_value_untrusted, encode
@@ -21,10 +22,11 @@ from coterie_protocols.event import Event, decode_event_untrusted
 from coterie_protocols.fields import Fields
 from coterie_protocols.identity import PeerId, SigningKey, decode_peer_id_untrusted
 from coterie_protocols.invite import TOKEN_EVENTS_MAX, Token, join_op, token_from_text_untrusted
-from coterie_protocols.ops import Genesis, Role
+from coterie_protocols.ops import Genesis, Join, Role
 
 FOUNDING_FILE: Final = "founding.cbor"
 IDENTITY_FILE: Final = "identity.key"
+STORE_FILE: Final = "coterie.db"
 FOUNDING_BYTES_MAX: Final = 256 * 1024
 
 
@@ -45,8 +47,10 @@ class Founding:
 
 def found(data_dir: Path, name: str) -> Founding:
     """Makes the key if there is none, and a new coterie called `name`. Raises UserError."""
+    nonce = secrets.token_bytes(16)
+    _require_acceptable(Genesis(name, nonce))
     key = _prepare(data_dir)
-    genesis = found_coterie(key, name, secrets.token_bytes(16), unix_ms())
+    genesis = found_coterie(key, name, nonce, unix_ms())
     founding = _of((genesis,), key, "", (), None, {})
     _write(data_dir, founding)
     return founding
@@ -60,7 +64,10 @@ def join(data_dir: Path, text: str, name: str | None, labels: tuple[str, ...], s
     events = (*token.events, _entry(key, token, name, labels, slots, unix_ms()))
     _check(events)
     inviter = token.certificate.issuer
-    founding = _of(events, key, name, labels, slots, {inviter: token.addresses})
+    try:
+        founding = _of(events, key, name, labels, slots, {inviter: token.addresses})
+    except BadMessage:
+        raise UserError("the invitation is not by an admin", "ask an admin for one: coterie invite") from None
     _write(data_dir, founding)
     return founding
 
@@ -82,15 +89,24 @@ def read_founding(data_dir: Path, key: SigningKey) -> Founding:
         data = path.read_bytes()
     except FileNotFoundError:
         raise _nothing_here(data_dir) from None
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}", "let the daemon's user own data_dir") from None
     try:
         f = Fields(decode_value_untrusted(data, FOUNDING_BYTES_MAX), "founding")
-        events = f.items("events", TOKEN_EVENTS_MAX + 1, lambda each: decode_event_untrusted(cast(bytes, each)))
+        events = f.items("events", TOKEN_EVENTS_MAX + 1, _event)
         contacts = f.mapping("contacts", 16, _texts)
         peers = {decode_peer_id_untrusted(peer): addresses for peer, addresses in contacts.items()}
         slots = None if f.raw("slots") is None else f.integer("slots", 0, 10_000)
         return _of(events, key, f.text("name"), f.texts("labels", 64), slots, peers)
     except BadMessage as error:
-        raise UserError(f"{path} is damaged: {error}", "restore it from a backup, or join again") from None
+        hint = "restore it from a backup, or join as another peer with another --data-dir"  # one key, one history
+        raise UserError(f"{path} is damaged: {error}", hint) from None
+
+
+def _event(value: object) -> Event:
+    if not isinstance(value, bytes):
+        raise BadMessage("not an event")
+    return decode_event_untrusted(value)
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -99,7 +115,8 @@ def _texts(value: object) -> tuple[str, ...]:
 
 def _prepare(data_dir: Path) -> SigningKey:
     make_private_dir(data_dir)
-    if (data_dir / FOUNDING_FILE).exists():
+    # A store without its founding counts too: the same key would write a second history beside the one in there.
+    if (data_dir / FOUNDING_FILE).exists() or (data_dir / STORE_FILE).exists():
         raise UserError(
             f"{data_dir} belongs to a coterie already", "use another --data-dir, or remove this one to start afresh"
         )
@@ -125,7 +142,14 @@ def _entry(key: SigningKey, token: Token, name: str, labels: tuple[str, ...], sl
     join = join_op(
         SigningKey(token.invite_seed), certificate, newcomer=key.peer_id, name=name, labels=labels, slots=slots
     )
+    _require_acceptable(join)
     return enter_coterie(key, token.events[0].cid, entries[0].header, join, now_ms)
+
+
+def _require_acceptable(op: Genesis | Join) -> None:
+    """What no member could read would make a coterie, or a member, of no use to anybody."""
+    if why := objection(op):
+        raise UserError(f"this can't be recorded: {why}", "use a shorter name, and fewer or shorter labels")
 
 
 def _check(events: tuple[Event, ...]) -> None:
@@ -152,7 +176,7 @@ def _of(
         raise BadMessage("no events")
     ops = [op for op in map(authority_op, events) if op is not None]
     member = resolve_authority(ops).members.get(key.peer_id)
-    genesis = events[0].ops[0]
+    genesis = events[0].ops[0] if events[0].ops else None
     if member is None or not isinstance(genesis, Genesis):
         raise BadMessage(f"it is not for the key in {IDENTITY_FILE}")
     roles = tuple(sorted(member.roles))

@@ -3,7 +3,7 @@
 import os
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ from coterie.copies import Copies
 from coterie.network.counters import NetworkCounters
 from coterie.peer import Peer
 from coterie.ports import Blobs, Logs, Network, Store, Unreachable
-from coterie.serving import read_file
+from coterie.serving import closing, read_file
 from coterie.view_of import clock_view, member_view, run_view, spec_of
 from coterie.views import ClockView, InviteView, MemberView, RunView, StatusView, SubmitRequest, VerifyView
 from coterie.wall_clock import rfc3339, unix_ms
@@ -23,7 +23,7 @@ from coterie_protocols.clock import Clock, NoHeaders
 from coterie_protocols.errors import BadMessage, NotAllowed, NotFound, TryLater, UserError
 from coterie_protocols.event import Event, decode_event_untrusted
 from coterie_protocols.identity import PeerId, SigningKey
-from coterie_protocols.invite import Token, issue_certificate, token_to_text
+from coterie_protocols.invite import Token, issue_certificate, token_from_text_untrusted, token_to_text
 from coterie_protocols.messages import LogRequest, encode_request
 from coterie_protocols.ops import LABELS_MAX, ROLES, Join, Role, Submit
 from coterie_protocols.replica import Replica
@@ -172,8 +172,12 @@ class Service:
             expires_ms=expires_ms,
             uses=uses,
         )
-        token = Token(self._entries(), certificate, invite_key.seed, self.network.addresses()[:16])
-        return InviteView(token_to_text(token), roles, labels, uses, rfc3339(expires_ms))
+        token = token_to_text(Token(self._entries(), certificate, invite_key.seed, self.network.addresses()[:16]))
+        try:
+            token_from_text_untrusted(token)
+        except BadMessage as error:
+            raise UserError(f"nobody could use this invitation: {error}", "use fewer or shorter labels") from None
+        return InviteView(token, roles, labels, uses, rfc3339(expires_ms))
 
     def _entries(self) -> tuple[Event, ...]:
         """The genesis and the chain of entries that made this peer an admin."""
@@ -235,21 +239,25 @@ class Service:
         done = run.standing(task, self._replica.state.authority).done
         log = done.op.log if done is not None and done.op.claim == claim.cid else None
         if claim.author == self._replica.me and not (log and self.blobs.has(log)):
-            yield self.logs_here.read(run.id, task, number, offset, follow)
+            async with closing(self.logs_here.read(run.id, task, number, offset, follow)) as chunks:
+                yield chunks
         elif log is not None:
             await self.copies.need((log,), (claim.author,))
-            yield read_file(self.blobs.path(log), offset)
+            async with aclosing(read_file(self.blobs.path(log), offset)) as chunks:
+                yield chunks
         else:
-            async with self._remote_log(claim, LogRequest(run.id, task, number, offset, follow)) as chunks:
+            request = LogRequest(run.id, task, number, offset, follow)
+            async with aclosing(self._remote_log(claim.author, request)) as chunks:
                 yield chunks
 
-    @asynccontextmanager
-    async def _remote_log(self, claim: ClaimRecord, request: LogRequest) -> AsyncGenerator[AsyncIterator[bytes]]:
+    async def _remote_log(self, holder: PeerId, request: LogRequest) -> AsyncGenerator[bytes]:
         try:
-            async with self.network.fetch(claim.author, encode_request(request)) as chunks:
-                yield chunks
+            async with self.network.fetch(holder, encode_request(request)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         except Unreachable as error:
-            raise TryLater(f"the peer that has the log can't be reached: {error}", "try again in a moment") from None
+            message = f"the log can't be had from the peer that has it: {error}"
+            raise TryLater(message, "try again in a moment; see: coterie peer list") from None
 
     def _task(self, run: Run, job: str) -> str:
         specs = spec_of(run, job)

@@ -1,7 +1,7 @@
 """SIGKILL of the daemon that holds a task in the middle of a step, until the step begins on another peer.
 
-Three real daemons with a lease of 3 s. From just before the kill to the first line of the second attempt, which the step
-writes itself. The floor is the rule, not the machine: an observer waits 1.25 leases from the last sign of life, and a
+Three real daemons with a lease of 3 s. From just before the kill to the first line of the second attempt, which the
+step writes itself. The floor is the rule, not the machine: an observer waits 1.25 leases from the last sign of life, and a
 holder gives four in a lease, so that at least a lease has yet to pass when the holder dies.
 """
 
@@ -36,7 +36,7 @@ SCRIPT = 'echo "$EPOCHREALTIME" >> {file}; [ "$(wc -l < {file})" -gt 1 ] || slee
 
 def fail_over_once(state: TestnetState, number: int, wait_s: float) -> tuple[TestnetState, float]:
     """Kills the holder `wait_s` after its step began; returns the testnet, whole again, and the seconds it took."""
-    file = state.dir / f"attempts-{number}"
+    file = state.dir.parent / f"attempts-{number}"
     submitter = state.peers[number % len(state.peers)]
     run = str(submit(client_of(submitter), SCRIPT.format(file=file))["run"])
     wait_until(file.exists, "the first attempt")

@@ -1,4 +1,4 @@
-"""Fibonacci heap against heapq, both in this interpreter: `python tests/bench/bench_heap.py [ITEMS]`.
+"""Fibonacci heap against heapq, both in this interpreter.
 
 heapq is written in C and keeps its items in one list; the Fibonacci heap is Python and pays for its pointers. Both
 get the same keys. For decrease-key, heapq does what its documentation advises: push a new entry, skip the stale ones.
@@ -8,13 +8,18 @@ import gc
 import heapq
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from random import Random
 
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench.figures import Effort, Figure, main
 from coterie_protocols.fibonacci_heap import FibonacciHeap
 from coterie_protocols.priority_queue import WorkflowPriorityQueue
 
-ITEMS = 50_000
+ITEMS = {Effort.QUICK: 5_000, Effort.NORMAL: 20_000, Effort.LONG: 50_000}
 ROUNDS = 3
 DECREASES_PER_POP = (1, 10, 50)
 
@@ -97,25 +102,24 @@ def decrease_fibonacci(keys: list[int], changes: list[tuple[int, int]], per_pop:
         heap.extract_min()
 
 
-def show(what: str, operations: int, heapq_s: float, ours_s: float) -> None:
-    """One line: microseconds per operation of both, and the ratio of the times."""
+def cost(what: str, operations: int, floor_s: float, ours_s: float) -> Figure:
+    """Microseconds per operation of both."""
     us = 1e6 / operations
-    print(f"{what:<44} {heapq_s * us:8.2f} {ours_s * us:8.2f} {ours_s / heapq_s:8.2f}x")
+    return Figure(what=what, value=ours_s * us, unit="us each", floor=floor_s * us, floor_is="heapq, in C")
 
 
-def main(items: int) -> None:
-    """Prints the table."""
-    random = Random(1)
+def measure(effort: Effort) -> Iterator[Figure]:
+    """Pushes and pops, then decreases of keys between them."""
+    items, random = ITEMS[effort], Random(1)
     keys = [random.randrange(10**9) for _ in range(items)]
-    print(f"{items} items; microseconds per operation     {'heapq':>8} {'ours':>8}  ours/heapq")
     floor_s = best_s(lambda: push_pop_heapq(keys))
-    show("push all, pop all: Fibonacci heap", 2 * items, floor_s, best_s(lambda: push_pop_fibonacci(keys)))
-    show("push all, pop all: workflow queue", 2 * items, floor_s, best_s(lambda: push_pop_queue(keys)))
+    yield cost("Fibonacci heap: push all, pop all", 2 * items, floor_s, best_s(lambda: push_pop_fibonacci(keys)))
+    yield cost("workflow queue: push all, pop all", 2 * items, floor_s, best_s(lambda: push_pop_queue(keys)))
     for per_pop in DECREASES_PER_POP:
         count = min(items * per_pop, 10 * items)
         changes = [(random.randrange(items), random.randrange(10**7)) for _ in range(count)]
-        show(
-            f"{per_pop} decreases per pop",
+        yield cost(
+            f"Fibonacci heap: {per_pop} decreases per pop",
             count + 2 * items,
             best_s(lambda: decrease_heapq(keys, changes, per_pop)),  # noqa: B023 - called at once
             best_s(lambda: decrease_fibonacci(keys, changes, per_pop)),  # noqa: B023 - called at once
@@ -123,4 +127,4 @@ def main(items: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else ITEMS)
+    main(measure)

@@ -79,6 +79,7 @@ def measure(effort: Effort) -> Iterator[Figure]:
             bare = bare_commits(Path(folder) / f"bare{number}.db", history.events, FRAME_EVENTS)
             floors.append(bare + bare_checks(history.events))
             ours.append(merge_s(history, Path(folder) / f"merge{number}.db"))
+    event_bytes = sum(len(event.data) for event in history.events) // count
     yield Figure(
         what=f"merge of {count:,} events, stored",
         value=count / min(ours)[0],
@@ -87,7 +88,7 @@ def measure(effort: Effort) -> Iterator[Figure]:
         goal=GOAL_PER_S,
         floor=count / min(floors),
         floor_is="bare checks and commits",
-        note=f"{sum(len(event.data) for event in history.events) // count} B each, {count / min(ours)[1]:,.0f}/s of CPU",
+        note=f"{event_bytes} B each, {count / min(ours)[1]:,.0f}/s of processor time",
     )
 
 

@@ -51,7 +51,7 @@ class Start:
 def start_one(state: TestnetState, number: int) -> Start:
     """Submits a run and waits for its end."""
     peer = state.peers[number % len(state.peers)]
-    client, began = client_of(peer), state.dir / f"began-{number}"
+    client, began = client_of(peer), state.dir.parent / f"began-{number}"
     posted_ns = time.time_ns()
     run = str(submit(client, f'echo "$EPOCHREALTIME" > {began}')["run"])
     answered_ns = time.time_ns()
@@ -80,7 +80,7 @@ def parts_of(start: Start, stamps: dict[str, list[Stamp]]) -> dict[str, float]:
     """Where the milliseconds of one start went, in their order."""
 
     def at(peer: str, what: str) -> int:
-        return min(stamp.at_ns for stamp in stamps[peer] if stamp.what == what and start.run in stamp.runs)
+        return min(stamp.at_ns for stamp in stamps[peer] if stamp.what == what and start.run in stamp.facts)
 
     worker = start.worker
     times = {
@@ -97,7 +97,7 @@ def parts_of(start: Start, stamps: dict[str, list[Stamp]]) -> dict[str, float]:
 def measure(effort: Effort) -> Iterator[Figure]:
     """p50 and p99, then the median of each part, for runs that another peer than the submitter ran and for the rest."""
     with timed_testnet(PEERS) as state:
-        floor = floor_ms(state.dir)
+        floor = floor_ms(state.dir.parent)
         time.sleep(CALM_S)
         starts: list[Start] = []
         for number in range(SUBMISSIONS[effort]):
@@ -131,7 +131,9 @@ def _parts(which: str, starts: Sequence[Start], stamps: dict[str, list[Stamp]]) 
     parts = [parts_of(start, stamps) for start in starts]
     for name in parts[0]:
         values = [part[name] for part in parts]
-        yield Figure(what=f"  {name}", value=percentile(values, 50), unit="ms", note=f"p90 {percentile(values, 90):.0f}")
+        yield Figure(
+            what=f"  {name}", value=percentile(values, 50), unit="ms", note=f"p90 {percentile(values, 90):.0f}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the store costs, each figure beside a floor measured in the same run: `python tests/bench/bench_store.py`.
+"""What the store costs, each figure beside a floor measured in the same run.
 
 The floors are what nobody can go below here: a bare SQLite transaction with the same settings and the same bytes,
 and a bare Ed25519 check. A ratio of 1.5x means half as much time again as the floor.
@@ -8,27 +8,31 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from random import Random
 
 from nacl.signing import SigningKey as NaclKey
 
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench.figures import Effort, Figure, main
 from coterie.store.opening import BUSY_TIMEOUT_S
 from coterie.store.sqlite import SqliteStore
 from coterie_protocols.event import Event, Tip, decode_event_untrusted, write_event
 from coterie_protocols.identity import PeerId, SigningKey
 from coterie_protocols.ops import Claim, Genesis, RunId
 
-EVENTS = 100_000
+EVENTS = {Effort.QUICK: 10_000, Effort.NORMAL: 30_000, Effort.LONG: 100_000}
 AUTHORS = 10
-ONE_BY_ONE = 2_000
+ONE_BY_ONE = 1_000
 MERGED = 10_000
 BATCH = 200
 NEWEST = 100
 FRAME_BYTES = 60 * 1024
-ROUNDS = 5
+ROUNDS = 3
 
 
 def history(count: int) -> list[Event]:
@@ -139,13 +143,20 @@ def frontier(events: Sequence[Event]) -> dict[PeerId, Tip]:
     return {event.header.author: Tip(event.header.seq, event.cid) for event in events}
 
 
-def show(what: str, count: int, ours_s: float, floor: str, floor_s: float) -> None:
-    """One line: events a second, microseconds an event, the floor, the ratio."""
-    us, floor_us = ours_s / count * 1e6, floor_s / count * 1e6
-    print(f"{what:<34} {count / ours_s:>9,.0f}/s {us:8.1f} us  {floor:<32} {floor_us:8.1f} us {us / floor_us:6.2f}x")
+def rate(what: str, count: int, ours_s: float, floor_is: str, floor_s: float, note: str = "") -> Figure:
+    """Events a second, and the floor in the same unit."""
+    return Figure(
+        what=what,
+        value=count / ours_s,
+        unit="events/s",
+        better="more",
+        floor=count / floor_s,
+        floor_is=floor_is,
+        note=note,
+    )
 
 
-def bench_writing(folder: Path, events: list[Event]) -> None:
+def bench_writing(folder: Path, events: list[Event]) -> Iterator[Figure]:
     """Append and merge, on files of their own; best of a few rounds, ours and the floor in turn."""
 
     def best(name: str, measure: Callable[[Path], float]) -> float:
@@ -153,59 +164,56 @@ def bench_writing(folder: Path, events: list[Event]) -> None:
 
     few, some = events[:ONE_BY_ONE], events[:MERGED]
     floor_s = best("bare-one", lambda path: bare_commits(path, few, 1))
-    show("append, one by one", len(few), best("one", lambda path: appends(path, few, 1)), "bare commit each", floor_s)
+    ours_s = best("one", lambda path: appends(path, few, 1))
+    yield rate("store: append, one by one", len(few), ours_s, "bare commit each", floor_s)
     floor_s = best("bare", lambda path: bare_commits(path, some, BATCH))
-    show(
-        f"append, {BATCH} at a time",
-        len(some),
-        best("batch", lambda path: appends(path, some, BATCH)),
-        "bare commits",
-        floor_s,
-    )
+    ours_s = best("batch", lambda path: appends(path, some, BATCH))
+    yield rate(f"store: append, {BATCH} at a time", len(some), ours_s, "bare commits", floor_s)
     floor_s += best("checks", lambda _: bare_checks(some))
-    show(
-        "merge: decode, verify, append",
-        len(some),
-        best("merge", lambda path: merge(path, some)),
-        "bare checks and commits",
-        floor_s,
-    )
+    ours_s = best("merge", lambda path: merge(path, some))
+    yield rate("store: decode, verify, append", len(some), ours_s, "bare checks and commits", floor_s)
 
 
-def bench_reading(folder: Path, events: list[Event]) -> None:
+def bench_reading(folder: Path, events: list[Event]) -> Iterator[Figure]:
     """Open, replay, and what a peer lacks, on one large store."""
     path = folder / "coterie.db"
     filled_s = appends(path, events, BATCH)
     bare_s = bare_commits(folder / "plain.db", events, BATCH)
-    show(f"append, up to {len(events):,}", len(events), filled_s, "bare commits", bare_s)
-    print(f"{'size on disk':<34} {path.stat().st_size / len(events):>9,.0f} B an event of {len(events[-1].data)} B")
-    print(f"{'open':<34} {min(seconds(lambda: SqliteStore(path).close()) for _ in range(ROUNDS)) * 1e3:>9,.1f} ms")
+    size = f"{path.stat().st_size / len(events):.0f} B on disk for an event of {len(events[-1].data)} B"
+    yield rate(f"store: append, up to {len(events):,}", len(events), filled_s, "bare commits", bare_s, size)
+    opened_s = min(seconds(lambda: SqliteStore(path).close()) for _ in range(ROUNDS))
+    yield Figure(what="store: open", value=opened_s * 1e3, unit="ms")
     with closing(SqliteStore(path)) as store:
         bare_s = min(bare_read(folder / "plain.db") for _ in range(ROUNDS))
         replay_s = min(seconds(lambda: sum(len(data) for data in store.replay())) for _ in range(ROUNDS))
-        show("replay", len(events), replay_s, "bare read", bare_s)
-        all_s = min(seconds(lambda: send_all(store, {})) for _ in range(ROUNDS))
-        show("missing: everything", len(events), all_s, "bare read", bare_s)
-        newest = frontier(events[:-NEWEST])
-        assert send_all(store, newest) == NEWEST
-        newest_s = min(seconds(lambda: send_all(store, newest)) for _ in range(ROUNDS))
-        show(f"missing: the newest {NEWEST}", NEWEST, newest_s, "bare read", bare_s * NEWEST / len(events))
-        nothing = frontier(events)
-        nothing_s = min(seconds(lambda: send_all(store, nothing)) for _ in range(ROUNDS))
-        print(f"{'missing: nothing':<34} {nothing_s * 1e6:>9,.0f} us a session")
+        yield rate("store: replay", len(events), replay_s, "bare read", bare_s)
+        yield from bench_missing(store, events, bare_s)
         random = Random(2)
         asked = [random.choice(events).cid for _ in range(5_000)]
         headers_s = seconds(lambda: [store.header(cid) for cid in asked])
-        print(f"{'header, at random':<34} {headers_s / len(asked) * 1e6:>9,.1f} us each")
+        yield Figure(what="store: header, at random", value=headers_s / len(asked) * 1e6, unit="us")
 
 
-def main(count: int) -> None:
-    """Prints the table."""
-    events = history(count)
+def bench_missing(store: SqliteStore, events: list[Event], bare_s: float) -> Iterator[Figure]:
+    """What a sync session reads; `bare_s` is the time of reading all rows."""
+    all_s = min(seconds(lambda: send_all(store, {})) for _ in range(ROUNDS))
+    yield rate("store: missing, everything", len(events), all_s, "bare read", bare_s)
+    newest = frontier(events[:-NEWEST])
+    assert send_all(store, newest) == NEWEST
+    newest_s = min(seconds(lambda: send_all(store, newest)) for _ in range(ROUNDS))
+    yield rate(f"store: missing, the newest {NEWEST}", NEWEST, newest_s, "bare read", bare_s * NEWEST / len(events))
+    nothing = frontier(events)
+    nothing_s = min(seconds(lambda: send_all(store, nothing)) for _ in range(ROUNDS))
+    yield Figure(what="store: missing, nothing", value=nothing_s * 1e6, unit="us")
+
+
+def measure(effort: Effort) -> Iterator[Figure]:
+    """Writing, then reading."""
+    events = history(EVENTS[effort])
     with tempfile.TemporaryDirectory() as folder:
-        bench_writing(Path(folder), events)
-        bench_reading(Path(folder), events)
+        yield from bench_writing(Path(folder), events)
+        yield from bench_reading(Path(folder), events)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else EVENTS)
+    main(measure)

@@ -89,7 +89,7 @@ def figure_of(document: dict[str, object]) -> Figure:
 def main(measure: Measure, arguments: Sequence[str] | None = None) -> None:
     """Runs one bench by itself: prints each figure as soon as it is known, with --json one JSON object a line."""
     options = parse(argparse.ArgumentParser(), arguments)
-    signal.signal(signal.SIGTERM, _leave)  # so that whatever a bench started is stopped
+    signal.signal(signal.SIGTERM, leave)  # so that whatever a bench started is stopped
     for figure in measure(effort_of(options)):
         text = [json.dumps(document_of(figure))] if options.json else lines_of([figure])
         print(*text, sep="\n", flush=True)
@@ -115,5 +115,6 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ranked[max(1, math.ceil(len(ranked) * percent / 100)) - 1]
 
 
-def _leave(_: int, __: FrameType | None) -> None:
+def leave(_: int, __: FrameType | None) -> None:
+    """Ends this process as SIGTERM asks, by way of all its `finally`."""
     sys.exit(143)

@@ -1,11 +1,12 @@
 """The clock of a coterie at work, for benches: runs of four jobs each, submitted, claimed and done by ten members."""
 
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from coterie_protocols.clock import enter_coterie, found_coterie
+from coterie_protocols.clock import Clock, enter_coterie, found_coterie
 from coterie_protocols.encoding import Cid, cid_of_blob
 from coterie_protocols.event import PARENTS_MAX, Event, Header, write_event
 from coterie_protocols.identity import PeerId, SigningKey
@@ -61,6 +62,20 @@ def working_history(count: int, seed: int = 1) -> History:
     return History(newcomer, entries, pen.events[len(entries) :])
 
 
+def write_runs(clock: Clock, key: SigningKey, count: int, seed: int = 1) -> list[Event]:
+    """`count` events of such runs, all by `key` and one after the other, written into `clock`."""
+    random, events = Random(seed), list[Event]()
+    while True:
+        run = _run(random, [key.peer_id] * 2)
+        wish = next(run)
+        with suppress(StopIteration):
+            while True:
+                events.append(clock.write(key, (wish[1],), START_MS))
+                if len(events) == count:
+                    return events
+                wish = run.send(events[-1])
+
+
 def _run(random: Random, workers: list[PeerId]) -> Generator[Wish, Event, None]:
     """The ops of one run in their order; is sent the event that each of them became."""
     plan = cid_of_blob(random.randbytes(32))
@@ -109,9 +124,7 @@ class _Pen:
     def admit(self, number: int) -> SigningKey:
         """Another member."""
         key = _key(number)
-        join = join_op(
-            self._invite, self._certificate, newcomer=key.peer_id, name=f"peer-{number}", labels=(), slots=2
-        )
+        join = join_op(self._invite, self._certificate, newcomer=key.peer_id, name=f"peer-{number}", labels=(), slots=2)
         self._keys[key.peer_id] = key
         self._add(enter_coterie(key, self._coterie, self.events[0].header, join, START_MS))
         return key

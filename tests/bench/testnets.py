@@ -28,12 +28,12 @@ _STAMPS_FILE: Final = "stamps"
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """When (Unix nanoseconds) a daemon made `event` durable, or ("run") handed the task of a claim to its runner."""
+    """What a daemon noted, and when in Unix nanoseconds; timed_daemon.py tells what there is."""
 
     at_ns: int
     what: str
-    event: str
-    runs: tuple[str, ...]
+    whose: str
+    facts: tuple[str, ...]
 
 
 @contextmanager
@@ -54,6 +54,11 @@ def timed_testnet(peers: int, **overrides: object) -> Generator[TestnetState]:
     with patch.object(running, "start_daemon", _start_timed_daemon):
         with testnet(peers, **overrides) as state:
             yield state
+
+
+def restart_timed(state: TestnetState, peer: PeerState) -> TestnetState:
+    """Starts a stopped daemon again, as a timed one; returns at once."""
+    return state.with_peer(_start_timed_daemon(peer, state.dir / CONFIG_FILE))
 
 
 def stop_and_read_stamps(state: TestnetState) -> dict[str, list[Stamp]]:
@@ -124,7 +129,7 @@ def _start_timed_daemon(peer: PeerState, config: Path) -> PeerState:
 
 def _stamps_of(peer: PeerState) -> list[Stamp]:
     lines = (Path(peer.dir) / _STAMPS_FILE).read_text().splitlines()
-    return [Stamp(at_ns, what, event, tuple(runs)) for at_ns, what, event, runs in map(json.loads, lines)]
+    return [Stamp(at_ns, what, whose, tuple(facts)) for at_ns, what, whose, facts in map(json.loads, lines)]
 
 
 def _say_nothing(_: str) -> None:

@@ -3,8 +3,6 @@
 from dataclasses import replace
 from typing import Final
 
-import pytest
-
 from coterie_protocols.ops import TaskSpec
 from simulation.end import check_the_end
 from simulation.faults import Crash, Fault, Restart, Skew
@@ -41,7 +39,6 @@ def test_an_idle_machine_stops_at_once() -> None:
     assert stopping_s(busy=False) < 0.2
 
 
-@pytest.mark.filterwarnings("ignore:Async generator 'coterie.changes:ResourceWarning")
 def test_a_busy_machine_gives_its_tasks_back_and_stops() -> None:
     assert stopping_s(busy=True) < 1.0
 
@@ -81,7 +78,6 @@ def test_who_may_not_work_does_not_wake_for_work() -> None:
     assert steps[1] - steps[0] < 300
 
 
-@pytest.mark.filterwarnings("ignore:Async generator 'coterie.changes:ResourceWarning")
 def test_a_machine_that_restarts_with_its_clock_set_back_is_still_heard() -> None:
     faults: list[Fault] = [Skew("m1", 20.0, -3600.0), Crash("m1", 21.0, 1.0), Skew("m2", 20.0, -3600.0)]
     faults.append(Restart("m2", 21.0, 1.0))
