@@ -5,17 +5,9 @@ from typing import Final
 
 from coterie_protocols.encoding import decode_value_untrusted, encode
 from coterie_protocols.errors import BadMessage
-from coterie_protocols.ops import (
-    MS_MAX,
-    REASON_CHARS_MAX,
-    Cancel,
-    Claim,
-    Done,
-    Op,
-    Release,
-    op_to_value,
-    op_untrusted,
-)
+from coterie_protocols.op_reading import op_untrusted
+from coterie_protocols.op_writing import op_to_value
+from coterie_protocols.ops import MS_MAX, REASON_CHARS_MAX, Cancel, Claim, Done, Op, Release
 
 OP_BYTES_MAX: Final = 48 * 1024
 

@@ -27,7 +27,9 @@ from coterie_protocols.identity import (
     decode_peer_id_untrusted,
     verify_untrusted,
 )
-from coterie_protocols.ops import MS_MAX, OPS_MAX, Claim, Op, op_to_value, op_untrusted
+from coterie_protocols.op_reading import op_untrusted
+from coterie_protocols.op_writing import op_to_value
+from coterie_protocols.ops import MS_MAX, OPS_MAX, Claim, Op
 
 VERSION: Final = 1
 EVENT_BYTES_MAX: Final = 64 * 1024

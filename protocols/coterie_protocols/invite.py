@@ -10,14 +10,9 @@ from coterie_protocols.errors import BadMessage
 from coterie_protocols.event import Event, decode_event_untrusted
 from coterie_protocols.fields import Fields
 from coterie_protocols.identity import PeerId, SigningKey, verify_untrusted
-from coterie_protocols.ops import (
-    Certificate,
-    Join,
-    Role,
-    certificate_body,
-    certificate_to_value,
-    certificate_untrusted,
-)
+from coterie_protocols.op_reading import certificate_untrusted
+from coterie_protocols.op_writing import certificate_body, certificate_to_value
+from coterie_protocols.ops import Certificate, Join, Role
 
 CERTIFICATE_DOMAIN: Final = b"coterie/certificate/1\n"
 PROOF_DOMAIN: Final = b"coterie/join/1\n"

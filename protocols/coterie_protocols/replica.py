@@ -26,7 +26,8 @@ from coterie_protocols.messages import (
     decode_frame_untrusted,
     encode_message,
 )
-from coterie_protocols.ops import OPS_MAX, Cancel, Claim, Done, Op, RunId, Submit, op_to_value
+from coterie_protocols.op_writing import op_to_value
+from coterie_protocols.ops import OPS_MAX, Cancel, Claim, Done, Op, RunId, Submit
 from coterie_protocols.presence import Presence
 from coterie_protocols.run import run_id
 from coterie_protocols.scheduler import Scheduler, SchedulerSettings

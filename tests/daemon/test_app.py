@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from coterie.control.client import Client, Document
-from coterie.founding import FOUNDING_FILE, IDENTITY_FILE, STORE_FILE, found
+from coterie.founding import found
 from coterie_protocols.errors import UserError
 
 START_S_MAX = 30.0

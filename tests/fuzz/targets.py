@@ -18,7 +18,9 @@ from coterie_protocols.messages import (
     encode_message,
     encode_request,
 )
-from coterie_protocols.ops import Unknown, op_to_value, op_untrusted
+from coterie_protocols.op_reading import op_untrusted
+from coterie_protocols.op_writing import op_to_value
+from coterie_protocols.ops import Unknown
 
 VECTORS = Path(coterie_protocols.__file__).parent / "vectors"
 SIGNER = SigningKey(bytes(32))

@@ -4,7 +4,8 @@ import pytest
 
 from coterie_protocols.acceptable import OP_BYTES_MAX, acceptable, objection
 from coterie_protocols.encoding import encode
-from coterie_protocols.ops import NEEDS_MAX, Claim, Genesis, Op, op_to_value
+from coterie_protocols.op_writing import op_to_value
+from coterie_protocols.ops import NEEDS_MAX, Claim, Genesis, Op
 from protocols.building import Pen, cancel, claim, done, release, run_of, submit
 
 pen = Pen()

@@ -20,7 +20,8 @@ from coterie_protocols.invite import (
     token_from_text_untrusted,
     token_to_text,
 )
-from coterie_protocols.ops import Certificate, Join, certificate_body
+from coterie_protocols.op_writing import certificate_body
+from coterie_protocols.ops import Certificate, Join
 from protocols.building import Pen, key
 
 INVITE, NEWCOMER = 9, 2

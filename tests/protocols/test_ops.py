@@ -7,18 +7,9 @@ import pytest
 from coterie_protocols import ops
 from coterie_protocols.encoding import Value, cid_of_blob, decode_value_untrusted, encode
 from coterie_protocols.errors import BadMessage
-from coterie_protocols.ops import (
-    Done,
-    Genesis,
-    JobReport,
-    Join,
-    Op,
-    Submit,
-    TaskSpec,
-    Unknown,
-    op_to_value,
-    op_untrusted,
-)
+from coterie_protocols.op_reading import op_untrusted
+from coterie_protocols.op_writing import op_to_value
+from coterie_protocols.ops import Done, Genesis, JobReport, Join, Op, Submit, TaskSpec, Unknown
 from protocols.building import Pen, cancel, claim, done, release, run_of, spec, submit
 from protocols.mangling import spoilt
 

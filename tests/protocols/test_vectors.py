@@ -19,7 +19,7 @@ from coterie_protocols.messages import (
     encode_message,
     encode_request,
 )
-from coterie_protocols.ops import certificate_to_value
+from coterie_protocols.op_writing import certificate_to_value
 from protocols.generate_vectors import DIRECTORY, files
 from protocols.histories import Observer
 from protocols.naive import Naive

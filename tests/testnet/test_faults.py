@@ -111,7 +111,11 @@ def _shout_at(daemon: Daemon, port: int) -> None:
     """Garbage at both doors: bytes at random, halves of what is right, and more than anybody may send."""
     chance = random.Random(1)
     garbage = [chance.randbytes(size) for size in (1, 100, 5_000, 200_000)]
-    garbage += [b"GET /v1/status HTTP/1.1\r\n", b"POST /v1/workflows HTTP/1.1\r\ncontent-length: 99\r\n\r\n{", b"\0" * 9]
+    garbage += [
+        b"GET /v1/status HTTP/1.1\r\n",
+        b"POST /v1/workflows HTTP/1.1\r\ncontent-length: 99\r\n\r\n{",
+        b"\0" * 9,
+    ]
     garbage += [b"\x13/multistream/1.0.0\n", b"\x13/multistream/1.0.0\n\x07/noise\n" + chance.randbytes(400)]
     garbage += [b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n"]
     for data in garbage:
