@@ -25,8 +25,9 @@ from coterie_protocols.messages import (
     decode_announcement_untrusted,
     decode_frame_untrusted,
 )
-from coterie_protocols.replica import Replica, ReplicaSettings
-from coterie_protocols.scheduler import SchedulerSettings
+from coterie_protocols.replica import Replica
+from coterie_protocols.replica_settings import ReplicaSettings
+from coterie_protocols.scheduler_settings import SchedulerSettings
 from coterie_protocols.stimuli import TaskResult
 from protocols.building import Pen, key
 from simulation.memory_files import MemoryFiles

@@ -41,8 +41,9 @@ from coterie_protocols.announcer import LABELS_BYTES_MAX
 from coterie_protocols.encoding import cid_of_event
 from coterie_protocols.errors import UserError
 from coterie_protocols.identity import SigningKey
-from coterie_protocols.replica import Replica, ReplicaSettings
-from coterie_protocols.scheduler import SchedulerSettings
+from coterie_protocols.replica import Replica
+from coterie_protocols.replica_settings import ReplicaSettings
+from coterie_protocols.scheduler_settings import SchedulerSettings
 
 PORT_NOTE: Final = "tcp-port"
 EPHEMERAL: Final = "/tcp/0"

@@ -38,7 +38,8 @@ from coterie_protocols.event import Event
 from coterie_protocols.identity import PeerId
 from coterie_protocols.messages import EVENTS_FRAME_BYTES, SyncDone, encode_events, encode_message
 from coterie_protocols.ops import Claim, RunId, Submit
-from coterie_protocols.replica import Instant, Replica
+from coterie_protocols.replica import Replica
+from coterie_protocols.replica_settings import Instant
 from coterie_protocols.stimuli import (
     DeadlineReached,
     RunCancelled,

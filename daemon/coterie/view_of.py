@@ -83,7 +83,7 @@ def _why_queued(view: TaskView, replica: Replica) -> str:
     state, scheduler = replica.state, replica.scheduler
     workers = [peer for peer in state.members if state.authority.may(peer, "work")]
     wanted = frozenset(label.lower() for label in view.spec.labels)
-    fitting = [peer for peer in workers if wanted <= scheduler.labels_of(peer)]
+    fitting = [peer for peer in workers if wanted <= scheduler.candidates.labels_of(peer)]
     if not fitting:
         return f"no member offers the labels {', '.join(view.spec.labels)}"
     free = scheduler.free_slots()
@@ -129,8 +129,8 @@ def member_view(replica: Replica, peer: PeerId, now: float, connected: frozenset
         peer=peer,
         name=name if mine else announced,
         roles=tuple(sorted(member.roles)),
-        labels=tuple(sorted(replica.scheduler.labels_of(peer))),
-        slots=replica.scheduler.slots_of(peer),
+        labels=tuple(sorted(replica.scheduler.candidates.labels_of(peer))),
+        slots=replica.scheduler.candidates.slots_of(peer),
         free=max(0, replica.scheduler.free_slots().get(peer, 0)),
         state="self" if mine else replica.presence.liveness(peer, now),
         connected=mine or peer in connected,

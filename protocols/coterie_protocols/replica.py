@@ -29,8 +29,9 @@ from coterie_protocols.messages import (
 from coterie_protocols.op_writing import op_to_value
 from coterie_protocols.ops import OPS_MAX, Cancel, Claim, Done, Op, RunId, Submit
 from coterie_protocols.presence import Presence
+from coterie_protocols.replica_settings import Instant, ReplicaSettings
 from coterie_protocols.run import run_id
-from coterie_protocols.scheduler import Scheduler, SchedulerSettings
+from coterie_protocols.scheduler import Scheduler
 from coterie_protocols.state import State, Touched
 from coterie_protocols.stimuli import (
     DeadlineReached,
@@ -54,27 +55,6 @@ HEADS_PATIENCE_S: Final = 5.0
 ROUNDS_MAX: Final = 16
 
 Request = RunSubmitted | RunCancelled | TaskEnded
-
-
-@dataclass(frozen=True, slots=True)
-class Instant:
-    """Now, twice: monotonic seconds, by which all is decided, and Unix milliseconds, which only people read."""
-
-    monotonic: float
-    wall_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaSettings:
-    """What one peer decides for itself. Times in seconds."""
-
-    name: str
-    scheduler: SchedulerSettings
-    announce_interval_s: float = 0.1
-    presence_interval_s: float = 10.0
-    anti_entropy_interval_s: float = 30.0
-    sync_timeout_s: float = 10.0
-    recover_timeout_s: float = 3.0
 
 
 @dataclass(slots=True)

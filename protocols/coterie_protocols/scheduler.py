@@ -10,41 +10,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from coterie_protocols.assignment import rank
+from coterie_protocols.candidates import Candidates
 from coterie_protocols.effects import Effect, StartTask, StopTask
 from coterie_protocols.encoding import Cid
 from coterie_protocols.identity import PeerId
-from coterie_protocols.messages import CLAIMS_SHOWN_MAX
 from coterie_protocols.openings import Opening, Openings, TaskKey
 from coterie_protocols.ops import REASON_CHARS_MAX, Claim, Done, Op, Release, RunId
 from coterie_protocols.presence import Presence
 from coterie_protocols.run import Run
+from coterie_protocols.scheduler_settings import SchedulerSettings
 from coterie_protocols.state import State, Touched
 from coterie_protocols.stimuli import TaskEnded, TaskResult
 from coterie_protocols.task import ClaimRecord, TaskView
 
 OBSERVER_PATIENCE: Final = 1.25
 """How many leases an observer waits: with clocks that drift by less than a tenth, the holder always expires first."""
-
-
-@dataclass(frozen=True, slots=True)
-class SchedulerSettings:
-    """Times in seconds. `slots` is how many tasks this peer runs at once; `labels` are what it offers."""
-
-    labels: frozenset[str]
-    slots: int
-    lease_s: float = 12.0
-    stagger_s: float = 0.5
-    settle_s: float = 0.25
-    careful_stagger_s: float = 1.0
-    careful_settle_s: float = 1.5
-    stable_after_s: float = 2.0
-    retry_delay_max_s: float = 60.0
-    when_isolated: Literal["continue", "stop"] = "continue"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.slots <= CLAIMS_SHOWN_MAX:
-            raise ValueError(f"slots: {self.slots}; a sign of life names {CLAIMS_SHOWN_MAX} claims at most")
 
 
 Stop = Literal["lost", "cancelled", "released"]
@@ -79,12 +59,16 @@ class Scheduler:
     settings: SchedulerSettings
     state: State
     presence: Presence
+    candidates: Candidates = field(init=False)
     held: dict[Cid, Held] = field(default_factory=dict[Cid, Held])
     leases: dict[TaskKey, Lease] = field(default_factory=dict[TaskKey, Lease])
     openings: Openings = field(default_factory=Openings)
     stopping: bool = False
     _claimed_here: set[tuple[RunId, str, int]] = field(default_factory=set[tuple[RunId, str, int]])
     _leases_by_claim: dict[Cid, TaskKey] = field(default_factory=dict[Cid, TaskKey])
+
+    def __post_init__(self) -> None:
+        self.candidates = Candidates(self.me, self.settings, self.state, self.presence)
 
     # -- what changed ---------------------------------------------------------------------------------------------
 
@@ -265,16 +249,9 @@ class Scheduler:
 
     def _must_stop_alone(self, held: Held) -> bool:
         run = self.state.run(held.key[0])
-        return self._needs_company(
+        return self.candidates.needs_company(
             run is not None and run.submission is not None and run.submission.op.care != "normal"
         )
-
-    def _needs_company(self, careful: bool) -> bool:
-        """May a task not run where no other member is in reach? In a coterie of one there is nobody to wait for."""
-        return (self.settings.when_isolated == "stop" or careful) and len(self.state.members) > 1
-
-    def _alone(self) -> bool:
-        return not any(peer in self.state.members for peer in self.presence.connected())
 
     def _expire_others(self, now: float) -> None:
         for key, lease in list(self.leases.items()):
@@ -291,12 +268,12 @@ class Scheduler:
         ops: list[Op] = []
         free = self.settings.slots - len(self.held)
         waits: Mapping[TaskKey, float | None] = self._waits(now) if free > 0 else {}
-        alone = self._alone()
+        alone = self.candidates.alone()
         while len(ops) < free:
             opening = self.openings.pop_due(now, waits)
             if opening is None:
                 break
-            if alone and self._needs_company(opening.careful):
+            if alone and self.candidates.needs_company(opening.careful):
                 self.openings.add(opening)
             else:
                 ops.append(self._claim(opening))
@@ -315,54 +292,16 @@ class Scheduler:
 
     def _waits(self, now: float) -> Mapping[TaskKey, float | None]:
         """Per waiting opening how long this peer leaves it to nearer ones; None where it must not run here."""
-        free, alone = self.free_slots(), self._alone()
-        return {
-            opening.key: None if alone and self._needs_company(opening.careful) else self._wait(opening, free, now)
-            for opening in self.openings.waiting
-        }
-
-    def _wait(self, opening: Opening, free: Mapping[PeerId, int], now: float) -> float | None:
-        if not opening.labels <= self.settings.labels or not self.state.authority.may(self.me, "work"):
-            return None
-        stagger = self.settings.careful_stagger_s if opening.careful else self.settings.stagger_s
-        nearer = [peer for peer in self._nearer(opening) if self._fits(peer, opening, now)]
-        opening.nearest = not nearer
-        return stagger * sum(1 for peer in nearer if free.get(peer, 0) > 0)
-
-    def _nearer(self, opening: Opening) -> tuple[PeerId, ...]:
-        ranking = self._ranking(opening)
-        return ranking[: ranking.index(self.me)]
-
-    def _fits(self, peer: PeerId, opening: Opening, now: float) -> bool:
-        return self.presence.alive(peer, now) and opening.labels <= self.labels_of(peer)
-
-    def _ranking(self, opening: Opening) -> tuple[PeerId, ...]:
-        authority = self.state.authority
-        if opening.ranked_for is not authority:
-            workers = [peer for peer in authority.members if authority.may(peer, "work")]
-            opening.ranked_for, opening.ranking = authority, tuple(rank(opening.combined, workers))
-        return opening.ranking
-
-    def labels_of(self, peer: PeerId) -> frozenset[str]:
-        """What a peer offers, lower-case: what it announces, else what it declared when it joined."""
-        if peer == self.me:
-            return self.settings.labels
-        announcement = self.presence.sighting(peer).announcement
-        member = self.state.members.get(peer)
-        labels = announcement.labels if announcement else member.labels if member else ()
-        return frozenset(label.lower() for label in labels)
-
-    def slots_of(self, peer: PeerId) -> int:
-        """How many tasks a peer runs at once, by its own word."""
-        if peer == self.me:
-            return self.settings.slots
-        announcement = self.presence.sighting(peer).announcement
-        member = self.state.members.get(peer)
-        return announcement.slots if announcement else member.slots if member else 0
+        free, alone = self.free_slots(), self.candidates.alone()
+        waits: dict[TaskKey, float | None] = {}
+        for opening in self.openings.waiting:
+            barred = alone and self.candidates.needs_company(opening.careful)
+            waits[opening.key] = None if barred else self.candidates.wait(opening, free, now)
+        return waits
 
     def free_slots(self) -> dict[PeerId, int]:
         """The declared slots of each member less the open claims that the clock shows."""
-        free = {peer: self.slots_of(peer) for peer in self.state.members}
+        free = {peer: self.candidates.slots_of(peer) for peer in self.state.members}
         free[self.me] = self.settings.slots - len(self.held)
         for lease in self.leases.values():
             if lease.claim.author in free and not lease.expired:

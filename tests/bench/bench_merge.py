@@ -25,8 +25,9 @@ from coterie_protocols.effects import Save
 from coterie_protocols.event import Event
 from coterie_protocols.identity import SigningKey
 from coterie_protocols.messages import Events, encode_message
-from coterie_protocols.replica import Instant, Replica, ReplicaSettings
-from coterie_protocols.scheduler import SchedulerSettings
+from coterie_protocols.replica import Replica
+from coterie_protocols.replica_settings import Instant, ReplicaSettings
+from coterie_protocols.scheduler_settings import SchedulerSettings
 from coterie_protocols.stimuli import FrameReceived
 
 EVENTS = {Effort.QUICK: 5_000, Effort.NORMAL: 20_000, Effort.LONG: 100_000}

@@ -28,7 +28,8 @@ from coterie_protocols.effects import Effect, Send, StartTask
 from coterie_protocols.event import Event
 from coterie_protocols.messages import SyncRequest, decode_frame_untrusted
 from coterie_protocols.ops import Claim, Submit
-from coterie_protocols.replica import Instant, Replica
+from coterie_protocols.replica import Replica
+from coterie_protocols.replica_settings import Instant
 from coterie_protocols.run import run_id
 from coterie_protocols.stimuli import FrameReceived, PeerConnected, Stimulus, TaskResult
 

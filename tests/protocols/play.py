@@ -3,7 +3,7 @@
 from coterie_protocols.effects import Effect, StartTask
 from coterie_protocols.event import Event
 from coterie_protocols.ops import Care, Status, TaskSpec
-from coterie_protocols.scheduler import SchedulerSettings
+from coterie_protocols.scheduler_settings import SchedulerSettings
 from coterie_protocols.stimuli import TaskEnded, TaskResult
 from protocols.building import Pen, claim, run_of, submit
 from protocols.stage import SCHEDULING, Stage, ranking

@@ -18,8 +18,9 @@ from coterie_protocols.messages import (
     encode_message,
 )
 from coterie_protocols.ops import Op
-from coterie_protocols.replica import Instant, Replica, ReplicaSettings
-from coterie_protocols.scheduler import SchedulerSettings
+from coterie_protocols.replica import Replica
+from coterie_protocols.replica_settings import Instant, ReplicaSettings
+from coterie_protocols.scheduler_settings import SchedulerSettings
 from coterie_protocols.stimuli import (
     DeadlineReached,
     FrameReceived,

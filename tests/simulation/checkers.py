@@ -9,7 +9,8 @@ from coterie_protocols.encoding import Cid
 from coterie_protocols.event import Event, decode_event_untrusted
 from coterie_protocols.identity import PeerId
 from coterie_protocols.ops import Done
-from coterie_protocols.replica import Instant, Replica
+from coterie_protocols.replica import Replica
+from coterie_protocols.replica_settings import Instant
 from coterie_protocols.stimuli import DeadlineReached, FrameReceived, GossipReceived, Stimulus
 from coterie_protocols.task import Order
 from simulation.machine import Machine, WatchedReplica

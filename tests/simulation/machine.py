@@ -18,7 +18,8 @@ from coterie_protocols.errors import UserError
 from coterie_protocols.event import Event, decode_event_untrusted
 from coterie_protocols.identity import PeerId, SigningKey
 from coterie_protocols.ops import RunId, Submit
-from coterie_protocols.replica import Instant, Replica, ReplicaSettings
+from coterie_protocols.replica import Replica
+from coterie_protocols.replica_settings import Instant, ReplicaSettings
 from coterie_protocols.stimuli import Stimulus
 from simulation.memory_files import MemoryFiles, server_of
 from simulation.memory_store import MemoryStore

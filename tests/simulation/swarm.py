@@ -17,8 +17,8 @@ from coterie_protocols.event import Event
 from coterie_protocols.identity import PeerId, SigningKey
 from coterie_protocols.invite import issue_certificate, join_op
 from coterie_protocols.ops import Role, RunId, Submit
-from coterie_protocols.replica import ReplicaSettings
-from coterie_protocols.scheduler import SchedulerSettings
+from coterie_protocols.replica_settings import ReplicaSettings
+from coterie_protocols.scheduler_settings import SchedulerSettings
 from simulation.checkers import Checkers, CheckFailed
 from simulation.faults import (
     Crash,
