@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,7 +138,8 @@ class Daemon:
 
     def run_until(self, run: str, holds: Callable[[Document], bool], timeout_s: float = 30.0) -> Document:
         """The run, once it is as it should be."""
-        return until(lambda: self.client.run(run), holds, timeout_s)
+        seen: Document = until(lambda: self.client.run(run), holds, timeout_s)
+        return seen
 
     def finished(self, run: str, timeout_s: float = 30.0) -> Document:
         """The run, once it is over."""
@@ -158,7 +159,7 @@ class Daemon:
 
 
 @contextmanager
-def daemons(*all_of_them: Daemon) -> Iterator[None]:
+def daemons(*all_of_them: Daemon) -> Generator[None]:
     """Daemons that are gone afterwards."""
     try:
         yield

@@ -1,5 +1,6 @@
 """Keeps what this peer writes within what all accept: an event that others refuse would end its log for ever."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -7,9 +8,10 @@ from coterie_protocols.encoding import decode_value_untrusted, encode
 from coterie_protocols.errors import BadMessage
 from coterie_protocols.op_reading import op_untrusted
 from coterie_protocols.op_writing import op_to_value
-from coterie_protocols.ops import MS_MAX, REASON_CHARS_MAX, Cancel, Claim, Done, Op, Release
+from coterie_protocols.ops import MS_MAX, OPS_MAX, REASON_CHARS_MAX, Cancel, Claim, Done, Op, Release
 
 OP_BYTES_MAX: Final = 48 * 1024
+BATCH_BYTES: Final = 48 * 1024
 
 
 def objection(op: Op) -> str:
@@ -60,3 +62,19 @@ def _unrecordable(op: Done, why: str) -> Done:
         reason=sayable(f"the result can't be recorded: {why}"),
         jobs=(),
     )
+
+
+def batches(ops: Iterable[Op]) -> Iterator[tuple[Op, ...]]:
+    """Puts ops, made acceptable, into as few events as they fit in; a claim is named by its event, so there is one to
+    an event."""
+    batch: list[Op] = []
+    size = claims = 0
+    for op in map(acceptable, ops):
+        op_bytes, op_claims = len(encode(op_to_value(op))), int(isinstance(op, Claim))
+        if batch and (len(batch) == OPS_MAX or size + op_bytes > BATCH_BYTES or claims + op_claims > 1):
+            yield tuple(batch)
+            batch, size, claims = [], 0, 0
+        batch.append(op)
+        size, claims = size + op_bytes, claims + op_claims
+    if batch:
+        yield tuple(batch)

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
-from coterie_protocols.acceptable import acceptable, objection, sayable
+from coterie_protocols.acceptable import batches, objection, sayable
 from coterie_protocols.announcer import Announcer
 from coterie_protocols.clock import Clock, Headers
 from coterie_protocols.effects import Answer, Broadcast, Changed, Disconnect, Effect, FetchBlobs, Remember, Save, Send
-from coterie_protocols.encoding import Cid, cid_of_event, encode
+from coterie_protocols.encoding import Cid, cid_of_event
 from coterie_protocols.errors import BadMessage, NotAllowed, NotFound, TryLater, UserError
 from coterie_protocols.event import Event, decode_event_untrusted
 from coterie_protocols.identity import PeerId, SigningKey
@@ -26,8 +26,7 @@ from coterie_protocols.messages import (
     decode_frame_untrusted,
     encode_message,
 )
-from coterie_protocols.op_writing import op_to_value
-from coterie_protocols.ops import OPS_MAX, Cancel, Claim, Done, Op, RunId, Submit
+from coterie_protocols.ops import Cancel, Done, Op, RunId, Submit
 from coterie_protocols.presence import Presence
 from coterie_protocols.replica_settings import Instant, ReplicaSettings
 from coterie_protocols.run import run_id
@@ -47,7 +46,6 @@ from coterie_protocols.stimuli import (
 )
 from coterie_protocols.sync import Chance, Sync, answer
 
-BATCH_BYTES: Final = 48 * 1024
 STRANGER_EVENTS_MAX: Final = 8
 REQUESTS_HELD_MAX: Final = 256
 HEADS_MAX: Final = 16
@@ -344,18 +342,8 @@ class Replica:
     # -- writing --------------------------------------------------------------------------------------------------
 
     def _write(self, ops: Iterable[Op], turn: _Turn) -> None:
-        """Puts ops into as few events as they fit in; a claim is named by its event, so there is one to an event."""
-        batch: list[Op] = []
-        size = claims = 0
-        for op in map(acceptable, ops):
-            op_bytes, op_claims = len(encode(op_to_value(op))), int(isinstance(op, Claim))
-            if batch and (len(batch) == OPS_MAX or size + op_bytes > BATCH_BYTES or claims + op_claims > 1):
-                self._write_one(tuple(batch), turn)
-                batch, size, claims = [], 0, 0
-            batch.append(op)
-            size, claims = size + op_bytes, claims + op_claims
-        if batch:
-            self._write_one(tuple(batch), turn)
+        for batch in batches(ops):
+            self._write_one(batch, turn)
 
     def _write_one(self, ops: tuple[Op, ...], turn: _Turn) -> Event:
         event = self.clock.write(self._key, ops, turn.now.wall_ms)

@@ -1,138 +1,83 @@
-"""A daemon in a process of its own: what it keeps over restarts, and what keeps it from starting."""
+"""What is decided before a daemon stands: its port, its events, its directory. Running ones are in test_faults.py."""
 
-import os
-import signal
 import socket
-import subprocess
-import sys
-import time
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from coterie.control.client import Client, Document
-from coterie.founding import found
+from coterie.app import PORT_NOTE, _network_settings, _sound_events, run_daemon  # pyright: ignore[reportPrivateUsage]
+from coterie.founding import STORE_FILE, Founding, found
+from coterie.settings import Settings
+from coterie.store.errors import StoreFailed
+from coterie.store.sqlite import SqliteStore
 from coterie_protocols.errors import UserError
+from protocols.building import Pen, submit
 
-START_S_MAX = 30.0
-STOP_S_MAX = 10.0
-
-pytestmark = pytest.mark.daemons
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A daemon that is no more."""
-
-    code: int
-    stderr: str
-
-
-@dataclass(slots=True)
-class Daemon:
-    """`coterie up` on a directory."""
-
-    data_dir: Path
-    listen: str = "/ip4/127.0.0.1/tcp/0"
-    process: "subprocess.Popen[str] | None" = None
-
-    @property
-    def client(self) -> Client:
-        return Client(self.data_dir / "s")
-
-    def start(self, *options: str) -> "Daemon":
-        """Starts it, without waiting."""
-        command = [sys.executable, "-m", "coterie.cli", "up", "--data-dir", str(self.data_dir)]
-        command += ["--socket", str(self.data_dir / "s"), "--listen", self.listen, "--name", "box", *options]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("COTERIE_")}
-        environment["HOME"] = str(self.data_dir)
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
-        )
-        return self
-
-    def ready(self) -> Document:
-        """Its status, once it answers."""
-        assert self.process is not None
-        limit = time.monotonic() + START_S_MAX
-        while self.process.poll() is None and time.monotonic() < limit:
-            try:
-                return self.client.status()
-            except UserError:
-                time.sleep(0.05)
-        pytest.fail(f"the daemon did not start: {self.ended()}")
-
-    def stop(self, with_signal: int = signal.SIGTERM) -> Ended:
-        assert self.process is not None
-        self.process.send_signal(with_signal)
-        return self.ended(STOP_S_MAX)
-
-    def ended(self, timeout_s: float = START_S_MAX) -> Ended:
-        """How it ended by itself."""
-        assert self.process is not None
-        _, stderr = self.process.communicate(timeout=timeout_s)
-        return Ended(self.process.returncode, stderr)
-
-
-@contextmanager
-def daemon(data_dir: Path, listen: str = "/ip4/127.0.0.1/tcp/0") -> Iterator[Daemon]:
-    """A daemon that is gone afterwards."""
-    one = Daemon(data_dir, listen)
-    try:
-        yield one
-    finally:
-        if one.process is not None:
-            if one.process.poll() is None:
-                one.process.kill()
-            one.process.communicate()
+ANY = "/ip4/127.0.0.1/tcp/0"
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    found(tmp_path, "home")
-    return tmp_path
+def home(tmp_path: Path) -> Founding:
+    return found(tmp_path, "home")
 
 
-def refused(ended: Ended, code: int, *mentions: str) -> None:
-    """One clear sentence and a hint, and no traceback."""
-    assert ended.code == code, ended.stderr
-    assert "Traceback" not in ended.stderr
-    errors = [line for line in ended.stderr.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1, ended.stderr
-    for mention in mentions:
-        assert mention in errors[0]
-    assert "hint:" in ended.stderr
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / STORE_FILE)
+    yield store
+    store.close()
 
 
-def test_the_port_is_kept_over_restarts_and_given_up_when_it_is_taken(home: Path) -> None:
-    with daemon(home) as one:
-        (address,) = one.start().ready()["addresses"]
-        assert one.stop() == Ended(0, one_of(address))
-        (again,) = one.start().ready()["addresses"]
-        assert again == address
-        one.stop()
-        with socket.socket() as thief:
-            thief.bind(("127.0.0.1", int(address.split("/")[4])))
-            thief.listen()
-            (other,) = one.start().ready()["addresses"]
-            assert other != address
-        one.stop()
-        assert one.start().ready()["addresses"] == [other]
-        one.stop()
+def settings(tmp_path: Path, *listen: str) -> Settings:
+    return Settings(data_dir=tmp_path, socket=tmp_path / "s", listen=listen)
 
 
-def one_of(address: str) -> str:
-    """Equal to whatever the daemon logged on its way."""
+def listened(tmp_path: Path, home: Founding, store: SqliteStore, *listen: str) -> tuple[str, ...]:
+    return _network_settings(settings(tmp_path, *listen), home, store).listen
 
-    class Anything(str):
-        __slots__ = ()
 
-        def __eq__(self, other: object) -> bool:
-            return "Traceback" not in str(other)
+def test_the_port_of_last_time_is_taken_again(tmp_path: Path, home: Founding, store: SqliteStore) -> None:
+    assert listened(tmp_path, home, store, ANY) == (ANY,)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        store.note(PORT_NOTE, str(port))
+        assert listened(tmp_path, home, store, ANY) == (ANY,), "it is taken, and any other will do"
+    assert listened(tmp_path, home, store, ANY) == (f"/ip4/127.0.0.1/tcp/{port}",)
 
-        __hash__ = str.__hash__
 
-    return Anything(address)
+def test_a_port_that_was_chosen_is_not_changed(tmp_path: Path, home: Founding, store: SqliteStore) -> None:
+    store.note(PORT_NOTE, "4001")
+    assert listened(tmp_path, home, store, "/ip4/127.0.0.1/tcp/9") == ("/ip4/127.0.0.1/tcp/9",)
+    assert listened(tmp_path, home, store, ANY, "/ip6/::1/tcp/0") == (ANY, "/ip6/::1/tcp/0")
+
+
+def test_sound_events_are_read_as_they_were_written(tmp_path: Path, store: SqliteStore) -> None:
+    pen = Pen()
+    pen.write(1, submit())
+    store.append(pen.events)
+    assert list(_sound_events(store, settings(tmp_path, ANY))) == [event.data for event in pen.events]
+
+
+@pytest.mark.parametrize("place", [5, -1])
+def test_an_event_that_was_changed_is_not_taken_in(tmp_path: Path, store: SqliteStore, place: int) -> None:
+    """Also where it decodes as before: its signature would no longer hold, and others would drop us for it."""
+    pen = Pen()
+    store.append([*pen.events, pen.write(1, submit())])
+    data = bytearray(pen.events[-1].data)
+    data[place] ^= 1
+    with sqlite3.connect(tmp_path / STORE_FILE) as database:
+        database.execute("UPDATE event SET data = ? WHERE position = 2", (bytes(data),))
+    database.close()
+    reopened = SqliteStore(tmp_path / STORE_FILE)
+    with pytest.raises(StoreFailed, match="other bytes than were written"):
+        list(_sound_events(reopened, settings(tmp_path, ANY)))
+    reopened.close()
+
+
+def test_a_directory_without_a_coterie_is_left_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="belongs to no coterie"):
+        run_daemon(settings(tmp_path / "new", ANY))
+    assert not (tmp_path / "new").exists()
