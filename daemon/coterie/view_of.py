@@ -21,10 +21,11 @@ def run_view(replica: Replica, run: Run, steps: Mapping[Cid, str]) -> RunView:
     assert submission is not None, "only submitted runs are shown"
     authority = replica.state.authority
     views = [run.view(task, authority) for task in run.specs]
+    careful = submission.op.care != "normal"
     if submission.op.placement == "run":
-        jobs = _jobs_of_whole_run(views[0], replica, steps)
+        jobs = _jobs_of_whole_run(_job_view(views[0], replica, steps, careful), views[0])
     else:
-        jobs = tuple(_job_view(view, replica, steps) for view in views)
+        jobs = tuple(_job_view(view, replica, steps, careful) for view in views)
     status = run.status(authority)
     ended = [job.ended_at for job in jobs if job.ended_at is not None]
     over = status not in ("queued", "running")
@@ -42,7 +43,7 @@ def run_view(replica: Replica, run: Run, steps: Mapping[Cid, str]) -> RunView:
     )
 
 
-def _job_view(view: TaskView, replica: Replica, steps: Mapping[Cid, str]) -> JobView:
+def _job_view(view: TaskView, replica: Replica, steps: Mapping[Cid, str], careful: bool) -> JobView:
     claim, done = view.standing.claim, view.done
     running = view.status is None and view.standing.phase == "claimed"
     started = None
@@ -62,7 +63,7 @@ def _job_view(view: TaskView, replica: Replica, steps: Mapping[Cid, str]) -> Job
         needs=view.spec.needs,
         labels=view.spec.labels,
         step=steps.get(claim.cid) if running and claim else None,
-        reason=view.reason or _why_queued(view, replica),
+        reason=view.reason or _why_queued(view, replica, careful),
         log=done.op.log if done else None,
         outputs=done.op.outputs if done else {},
     )
@@ -76,7 +77,7 @@ def _status(view: TaskView) -> JobStatus:
     return "queued" if view.ready else "waiting"
 
 
-def _why_queued(view: TaskView, replica: Replica) -> str:
+def _why_queued(view: TaskView, replica: Replica, careful: bool) -> str:
     """Why an open task is not claimed, as far as this peer can tell."""
     if not view.ready:
         return ""
@@ -86,15 +87,16 @@ def _why_queued(view: TaskView, replica: Replica) -> str:
     fitting = [peer for peer in workers if wanted <= scheduler.candidates.labels_of(peer)]
     if not fitting:
         return f"no member offers the labels {', '.join(view.spec.labels)}"
+    if scheduler.candidates.alone() and scheduler.candidates.needs_company(careful):
+        return "starts only while another member is in reach"
     free = scheduler.free_slots()
     if not any(free.get(peer, 0) > 0 for peer in fitting):
         return f"all slots of the {len(fitting)} fitting members are taken"
     return ""
 
 
-def _jobs_of_whole_run(view: TaskView, replica: Replica, steps: Mapping[Cid, str]) -> tuple[JobView, ...]:
+def _jobs_of_whole_run(whole: JobView, view: TaskView) -> tuple[JobView, ...]:
     """The jobs that the one task reported, or that task itself while it has not."""
-    whole = _job_view(view, replica, steps)
     reports = view.done.op.jobs if view.done else ()
     return tuple(_reported(report, whole) for report in reports) or (whole,)
 
