@@ -1,8 +1,8 @@
 """SIGKILL of the daemon that holds a task in the middle of a step, until the step begins on another peer.
 
 Three real daemons with a lease of 3 s. From just before the kill to the first line of the second attempt, which the
-step writes itself. The floor is the rule, not the machine: an observer waits 1.25 leases from the last sign of life, and a
-holder gives four in a lease, so that at least a lease has yet to pass when the holder dies.
+step writes itself. The floor is the rule, not the machine: an observer waits 1.25 leases from the last sign of life,
+and a holder gives four in a lease, so that at least a lease has yet to pass when the holder dies.
 """
 
 import os

@@ -17,11 +17,12 @@ import psutil
 
 from coterie.control.client import Client, Document
 from coterie.testnet import running
-from coterie.testnet.processes import stop_daemons
+from coterie.testnet.processes import last_lines, stop_daemons
 from coterie.testnet.state import CONFIG_FILE, PeerState, TestnetState
 
 LOOK_S: Final = 0.002
 END_TIMEOUT_S: Final = 30.0
+LOG_LINES: Final = 30
 _TIMED_DAEMON: Final = Path(__file__).with_name("timed_daemon.py")
 _STAMPS_FILE: Final = "stamps"
 
@@ -42,7 +43,12 @@ def testnet(peers: int, **overrides: object) -> Generator[TestnetState]:
     with tempfile.TemporaryDirectory(prefix="coterie-bench-") as folder:
         directory = Path(folder) / "net"
         try:
-            yield running.start(directory, peers, overrides, _say_nothing)
+            state = running.start(directory, peers, overrides, _say_nothing)
+            try:
+                yield state
+            except Exception:
+                _tell_logs(state)  # they go with the testnet
+                raise
         finally:
             if directory.exists():
                 running.stop(directory)
@@ -130,6 +136,11 @@ def _start_timed_daemon(peer: PeerState, config: Path) -> PeerState:
 def _stamps_of(peer: PeerState) -> list[Stamp]:
     lines = (Path(peer.dir) / _STAMPS_FILE).read_text().splitlines()
     return [Stamp(at_ns, what, whose, tuple(facts)) for at_ns, what, whose, facts in map(json.loads, lines)]
+
+
+def _tell_logs(state: TestnetState) -> None:
+    for peer in state.peers:
+        print(f"the end of {peer.log}:", *last_lines(peer, LOG_LINES), sep="\n  ", file=sys.stderr)
 
 
 def _say_nothing(_: str) -> None:
