@@ -131,7 +131,7 @@ class DaemonDouble:
         self.invited.append((roles, labels, uses, valid_s))
         return InviteView("coterie-token", roles, labels, uses, T1)
 
-    def verify(self) -> VerifyView:
+    async def verify(self) -> VerifyView:
         return VerifyView(1204, "d" * 64, "d" * 64, self.problems)
 
     def metrics(self) -> bytes:

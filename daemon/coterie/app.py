@@ -5,7 +5,6 @@ import random
 import secrets
 import signal
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -34,11 +33,9 @@ from coterie.service import Service
 from coterie.service_notify import ServiceNotify
 from coterie.serving import server_of
 from coterie.settings import Settings
-from coterie.store.errors import damaged
 from coterie.store.sqlite import SqliteStore
 from coterie.wall_clock import unix_ms
 from coterie_protocols.announcer import LABELS_BYTES_MAX
-from coterie_protocols.encoding import cid_of_event
 from coterie_protocols.errors import UserError
 from coterie_protocols.identity import SigningKey
 from coterie_protocols.replica import Replica
@@ -168,7 +165,7 @@ def _assemble(settings: Settings, key: SigningKey, founding: Founding, store: Sq
     replica = Replica(
         key, founding.coterie, store, _replica_settings(settings, founding), random.Random(secrets.randbits(64))
     )
-    replica.load(_sound_events(store, settings))
+    replica.load(store.replay_checked())
     blobs = FileBlobs(settings.data_dir / "blobs", settings.blob_bytes_max)
     logs = FileLogs(settings.data_dir / "logs", settings.log_bytes_max, unix_ms)
     grace_s = settings.grace_s
@@ -181,15 +178,6 @@ def _assemble(settings: Settings, key: SigningKey, founding: Founding, store: Sq
     runner = LocalRunner(settings.data_dir / "work", blobs, runner_settings, unix_ms)
     peer = Peer(replica, store, runner, blobs, logs, unix_ms, PeerSettings(inbox_max=settings.inbox_max))
     return _Parts(store, blobs, logs, runner, peer)
-
-
-def _sound_events(store: SqliteStore, settings: Settings) -> Iterator[bytes]:
-    """The stored events. Raises StoreFailed where one is not what was written: it must neither count nor be sent."""
-    for data in store.replay():
-        cid = cid_of_event(data)
-        if store.header(cid) is None:  # asks for it by the hash that it was stored under
-            raise damaged(settings.data_dir / STORE_FILE, f"event {cid} has other bytes than were written")
-        yield data
 
 
 def _replica_settings(settings: Settings, founding: Founding) -> ReplicaSettings:

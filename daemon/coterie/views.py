@@ -174,7 +174,7 @@ class Daemon(Protocol):
         """A token for newcomers. Raises NotAllowed where this peer is no admin."""
         ...
 
-    def verify(self) -> VerifyView:
+    async def verify(self) -> VerifyView:
         """Checks every stored event again and compares digests."""
         ...
 

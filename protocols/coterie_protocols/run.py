@@ -218,7 +218,7 @@ class Run:
         views = [self.view(task, authority) for task in self._specs]
         outcomes = {outcome(view) for view in views}
         if None in outcomes:
-            begun = any(view.status or view.standing.phase != "open" for view in views)
+            begun = any(view.status or view.standing.claim is not None for view in views)
             return "running" if begun else "queued"
         if "cancelled" in outcomes and self.cancelled(authority):
             return "cancelled"

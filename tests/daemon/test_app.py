@@ -1,19 +1,16 @@
 """What is decided before a daemon stands: its port, its events, its directory. Running ones are in test_faults.py."""
 
 import socket
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from coterie.app import PORT_NOTE, _network_settings, _sound_events, run_daemon  # pyright: ignore[reportPrivateUsage]
+from coterie.app import PORT_NOTE, _network_settings, run_daemon  # pyright: ignore[reportPrivateUsage]
 from coterie.founding import STORE_FILE, Founding, found
 from coterie.settings import Settings
-from coterie.store.errors import StoreFailed
 from coterie.store.sqlite import SqliteStore
 from coterie_protocols.errors import UserError
-from protocols.building import Pen, submit
 
 ANY = "/ip4/127.0.0.1/tcp/0"
 
@@ -52,29 +49,6 @@ def test_a_port_that_was_chosen_is_not_changed(tmp_path: Path, home: Founding, s
     store.note(PORT_NOTE, "4001")
     assert listened(tmp_path, home, store, "/ip4/127.0.0.1/tcp/9") == ("/ip4/127.0.0.1/tcp/9",)
     assert listened(tmp_path, home, store, ANY, "/ip6/::1/tcp/0") == (ANY, "/ip6/::1/tcp/0")
-
-
-def test_sound_events_are_read_as_they_were_written(tmp_path: Path, store: SqliteStore) -> None:
-    pen = Pen()
-    pen.write(1, submit())
-    store.append(pen.events)
-    assert list(_sound_events(store, settings(tmp_path, ANY))) == [event.data for event in pen.events]
-
-
-@pytest.mark.parametrize("place", [5, -1])
-def test_an_event_that_was_changed_is_not_taken_in(tmp_path: Path, store: SqliteStore, place: int) -> None:
-    """Also where it decodes as before: its signature would no longer hold, and others would drop us for it."""
-    pen = Pen()
-    store.append([*pen.events, pen.write(1, submit())])
-    data = bytearray(pen.events[-1].data)
-    data[place] ^= 1
-    with sqlite3.connect(tmp_path / STORE_FILE) as database:
-        database.execute("UPDATE event SET data = ? WHERE position = 2", (bytes(data),))
-    database.close()
-    reopened = SqliteStore(tmp_path / STORE_FILE)
-    with pytest.raises(StoreFailed, match="other bytes than were written"):
-        list(_sound_events(reopened, settings(tmp_path, ANY)))
-    reopened.close()
 
 
 def test_a_directory_without_a_coterie_is_left_as_it_is(tmp_path: Path) -> None:

@@ -184,16 +184,16 @@ def written(path: Path) -> Pen:
     return pen
 
 
-def test_a_sound_store_is_verified(house: House) -> None:
+async def test_a_sound_store_is_verified(house: House) -> None:
     house.home.pen.write(1, submit())
     fresh = Home(house.home.pen)
     house.service.peer, house.service.store = fresh.peer, fresh.store
-    view = house.service.verify()
+    view = await house.service.verify()
     assert (view.problems, view.events) == ((), 2)
     assert view.live_digest == view.rebuilt_digest
 
 
-def test_every_damaged_event_is_found(tmp_path: Path) -> None:
+async def test_every_damaged_event_is_found(tmp_path: Path) -> None:
     """Flips one byte in each stored event in turn; the database itself notices none of that."""
     path = tmp_path / "coterie.db"
     pen = written(path)
@@ -210,7 +210,7 @@ def test_every_damaged_event_is_found(tmp_path: Path) -> None:
             store = SqliteStore(path)
             house = House(tmp_path, pen, slots=0)
             house.service.store = store
-            assert house.service.verify().problems, (position, place)
+            assert (await house.service.verify()).problems, (position, place)
             store.close()
         with sqlite3.connect(path) as database:
             database.execute("UPDATE event SET data = ? WHERE position = ?", (sound[position], position))
@@ -218,23 +218,23 @@ def test_every_damaged_event_is_found(tmp_path: Path) -> None:
     store = SqliteStore(path)
     house = House(tmp_path, pen, slots=0)
     house.service.store = store
-    assert house.service.verify().problems == ()
+    assert (await house.service.verify()).problems == ()
     store.close()
 
 
-def test_a_missing_event_is_found(tmp_path: Path) -> None:
+async def test_a_missing_event_is_found(tmp_path: Path) -> None:
     pen = Pen()
     pen.write(1, submit())
     house = House(tmp_path, pen, slots=0)
     lacking = WatchedStore()
     lacking.append(pen.events[:1])
     house.service.store = lacking
-    assert house.service.verify().problems
+    assert (await house.service.verify()).problems
 
 
-def test_problems_are_bounded(tmp_path: Path) -> None:
+async def test_problems_are_bounded(tmp_path: Path) -> None:
     house = House(tmp_path)
     store = WatchedStore()
     house.service.store = store
-    store.replay = lambda: iter([b"garbage"] * 1000)  # type: ignore[method-assign]
-    assert len(house.service.verify().problems) == 100
+    store.replay = lambda: iter([b"garbage %d" % number for number in range(1000)])  # type: ignore[method-assign]
+    assert len((await house.service.verify()).problems) == 100

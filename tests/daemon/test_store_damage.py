@@ -221,3 +221,22 @@ def _scenario_read_only(path: Path) -> None:
 if __name__ == "__main__":
     scenarios = {"limit": _scenario_limit, "full": _scenario_full, "read-only": _scenario_read_only}
     scenarios[sys.argv[1]](Path(sys.argv[2]) / "coterie.db")
+
+
+@pytest.mark.parametrize("place", [5, -1])
+def test_an_event_whose_bytes_were_changed_is_not_read_as_sound(tmp_path: Path, place: int) -> None:
+    """Also where it decodes as before: its signature would no longer hold, and others would drop us for it."""
+    path = tmp_path / "coterie.db"
+    events = history(3)
+    with closing(SqliteStore(path)) as store:
+        store.append(events)
+        assert list(store.replay_checked()) == [event.data for event in events]
+    data = bytearray(events[1].data)
+    data[place] ^= 1
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE event SET data = ? WHERE position = 2", (bytes(data),))
+    with (
+        closing(SqliteStore(path)) as reopened,
+        pytest.raises(StoreFailed, match="position 2 has other bytes than were written"),
+    ):
+        list(reopened.replay_checked())

@@ -122,7 +122,7 @@ def _actions(daemon: Daemon, uploads: Uploads) -> APIRouter:
     @router.post("/v1/store/verify")
     async def verify() -> schemas.Verify:
         """Checks every stored event again, rebuilds derived state and compares digests."""
-        return schemas.Verify.model_validate(daemon.verify())
+        return schemas.Verify.model_validate(await daemon.verify())
 
     @router.post("/v1/stop", status_code=202, response_model=schemas.Stopping)
     async def stop() -> Response:

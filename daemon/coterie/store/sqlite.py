@@ -1,5 +1,6 @@
 """The `Store` port on one SQLite file."""
 
+import hashlib
 import heapq
 from collections import OrderedDict
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -79,6 +80,19 @@ class SqliteStore:
     def replay(self) -> Iterator[bytes]:
         """The events stored at the time of this call, in the order of insertion; appending meanwhile is fine."""
         return self._read_until(self._one_integer("SELECT coalesce(max(position), 0) FROM event"))
+
+    def replay_checked(self) -> Iterator[bytes]:
+        """The same. Raises StoreFailed at an event whose bytes are not those that were written: it must not count."""
+        at = 0
+        while rows := self._rows("SELECT position, digest, data FROM event WHERE position > ? ORDER BY 1 LIMIT ?", at):
+            for at, digest, data in rows:
+                if hashlib.sha256(data).digest() != digest:
+                    raise damaged(self._path, f"the event at position {at} has other bytes than were written")
+                yield data
+
+    def _rows(self, sql: str, after: int) -> list[tuple[int, bytes, bytes]]:
+        with failures_of(self._path):
+            return self._connection.execute(sql, (after, REPLAY_ROWS)).fetchall()
 
     def missing(self, have: Frontier, after: int, bytes_max: int) -> tuple[int, list[bytes]]:
         """The next events that `have` does not cover: (position to go on from, events), no events at the end.
