@@ -32,7 +32,7 @@ from coterie.runner.runner import LocalRunner, RunnerSettings, passed_environmen
 from coterie.service import Service
 from coterie.service_notify import ServiceNotify
 from coterie.serving import server_of
-from coterie.settings import Settings
+from coterie.settings import SLOTS_MAX, Settings
 from coterie.store.sqlite import SqliteStore
 from coterie.wall_clock import unix_ms
 from coterie_protocols.announcer import LABELS_BYTES_MAX
@@ -58,10 +58,21 @@ def run_daemon(settings: Settings) -> int:
         key = load_or_create_identity(settings.data_dir / IDENTITY_FILE)
         founding = read_founding(settings.data_dir, key)
         try:
-            trio.run(_run, settings, key, founding)
+            trio.run(_run, as_joined(settings, founding), key, founding)
         except BaseExceptionGroup as group:
             raise user_error_in(group) or group from None
     return 0
+
+
+def as_joined(settings: Settings, founding: Founding) -> Settings:
+    """The settings, with the name and the slots that `join` was given where nothing else says them."""
+    said = settings.model_fields_set
+    update: dict[str, object] = {}
+    if founding.name and "name" not in said:
+        update["name"] = founding.name
+    if founding.slots is not None and "slots" not in said:
+        update["slots"] = min(founding.slots, SLOTS_MAX)
+    return settings.model_copy(update=update)
 
 
 @dataclass(slots=True)

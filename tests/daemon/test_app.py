@@ -2,11 +2,12 @@
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from coterie.app import PORT_NOTE, _network_settings, run_daemon  # pyright: ignore[reportPrivateUsage]
+from coterie.app import PORT_NOTE, _network_settings, as_joined, run_daemon  # pyright: ignore[reportPrivateUsage]
 from coterie.founding import STORE_FILE, Founding, found
 from coterie.settings import Settings
 from coterie.store.sqlite import SqliteStore
@@ -55,3 +56,12 @@ def test_a_directory_without_a_coterie_is_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="belongs to no coterie"):
         run_daemon(settings(tmp_path / "new", ANY))
     assert not (tmp_path / "new").exists()
+
+
+def test_what_join_was_given_holds_where_nothing_else_is_said(tmp_path: Path, home: Founding) -> None:
+    joined = replace(home, name="garage", slots=7)
+    plain = Settings(data_dir=tmp_path, socket=tmp_path / "s")
+    assert (as_joined(plain, joined).name, as_joined(plain, joined).slots) == ("garage", 7)
+    told = Settings(data_dir=tmp_path, socket=tmp_path / "s", name="attic", slots=1)
+    assert as_joined(told, joined) == told
+    assert as_joined(plain, home) == plain
