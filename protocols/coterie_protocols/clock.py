@@ -86,6 +86,10 @@ class Clock:
         """Is the event inserted?"""
         return self.header(cid) is not None
 
+    def recalls(self, cid: Cid) -> bool:
+        """Is the event among the newest that were inserted, or pending? Looks at memory alone."""
+        return cid in self._recent or cid in self._pending
+
     def missing(self) -> tuple[Cid, ...]:
         """The events that pending ones wait for."""
         return tuple(cid for cid in self._waiting if cid not in self._pending)

@@ -232,3 +232,14 @@ async def test_each_job_has_its_own_supervisor(tmp_path: Path) -> None:
             nursery.start_soon(run, one, first)
             nursery.start_soon(run, two, second)
     assert first.lines != second.lines
+
+
+async def test_signals_that_the_daemon_ignores_are_not_ignored_by_steps(tmp_path: Path) -> None:
+    log = ListLog()
+    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    try:
+        async with job_processes("t4-b", QUICK) as processes:
+            await processes.run(sh("grep SigIgn /proc/self/status", tmp_path), log.line)
+    finally:
+        signal.signal(signal.SIGQUIT, before)
+    assert int(log.lines[0].split()[1], 16) & 0x7FFF_FFFF == 0

@@ -17,6 +17,7 @@ from simulation.scenario import Outcome, play
 SEEDS: Final = 50
 PEERS: Final = 20
 SEED_TIMEOUT_S: Final = 240.0
+SURVIVES: Final = "test_a_swarm_survives"
 
 Outcomes = dict[int, "Future[Outcome | str]"]
 
@@ -24,9 +25,8 @@ Outcomes = dict[int, "Future[Outcome | str]"]
 @pytest.fixture(scope="module")
 def outcomes(request: pytest.FixtureRequest) -> Iterator[Outcomes]:
     """The seeds that were asked for, under way on all cores."""
-    callspecs = [cast(Any, getattr(item, "callspec", None)) for item in request.session.items]
-    params = [cast("dict[str, int]", callspec.params) for callspec in callspecs if callspec is not None]
-    wanted = [each["seed"] for each in params if "seed" in each]
+    mine = [cast(Any, item) for item in request.session.items if item.name.startswith(f"{SURVIVES}[")]
+    wanted = [cast(int, item.callspec.params["seed"]) for item in mine]
     with ProcessPoolExecutor(min(os.cpu_count() or 1, len(wanted)), get_context("spawn")) as pool:
         yield {seed: pool.submit(try_seed, seed, PEERS) for seed in wanted}
 

@@ -26,6 +26,8 @@ _MESSAGE_BYTES_MAX = 4096
 _KILL_S_MAX = 2.0
 _KILL_POLL_S = 0.005
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
+# Whatever the daemon was started with: a shell's background job, say, ignores SIGINT and SIGQUIT.
+_RESET = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
 def main() -> None:
@@ -108,7 +110,7 @@ class Supervisor:
                 ],
                 setsid=True,
                 setsigmask=[],
-                setsigdef=[*_IGNORED, signal.SIGXFSZ, signal.SIGCHLD],
+                setsigdef=_RESET,
             )
         except OSError as error:
             self._answer({"failed": str(error)})
