@@ -139,17 +139,20 @@ def test_a_large_run_shows_what_matters_and_counts_the_rest() -> None:
 def test_ctrl_c_leaves_the_run_alone_and_says_how_to_come_back(double: DaemonDouble, tmp_path: Path) -> None:
     double.held[RUN] = run(status="running", jobs=(job("build", "running"),))
     with served(double, tmp_path) as path:
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-m", "coterie.cli", "--socket", str(path), "workflow", "watch", "abc"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ,
-        )
-        assert process.stdout is not None
-        first = process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        _, talk = process.communicate(timeout=WAIT_S)
+        ) as process:
+            assert process.stdout is not None
+            try:
+                first = process.stdout.readline()
+                process.send_signal(signal.SIGINT)
+                _, talk = process.communicate(timeout=WAIT_S)
+            finally:
+                process.kill()
     assert first == "build: running on alpha\n"
     assert process.returncode == 130, talk
     assert "coterie workflow watch abc" in talk
