@@ -48,10 +48,8 @@ coverage: $(INSTALLED) ## All tests, and which lines they leave out
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report --skip-covered --show-missing
 
-bench: $(INSTALLED) ## Speed of the clock, the store and the scheduler
-	@for bench in tests/bench/bench_*.py; do \
-	    printf '\n== %s\n' "$$bench"; PYTHONPATH=tests $(BIN)/python "$$bench"; \
-	done
+bench: $(INSTALLED) ## Measures what README.md promises, on this machine
+	$(BIN)/python tests/bench/run.py
 
 simulate: $(INSTALLED) ## The swarm under a virtual clock: make simulate SEEDS=1000
 	$(BIN)/python tests/simulation/night.py --seeds $(SEEDS)
