@@ -57,11 +57,12 @@ Request = RunSubmitted | RunCancelled | TaskEnded
 
 @dataclass(slots=True)
 class _Turn:
-    """What one call of `handle` gathers: effects in order, ops still to be written, and what events touched."""
+    """What one call of `handle` gathers: effects in order, ops to be written, others' events, what events touched."""
 
     now: Instant
     effects: list[Effect] = field(default_factory=list[Effect])
     ops: list[Op] = field(default_factory=list[Op])
+    learned: list[Event] = field(default_factory=list[Event])
     touched: set[Touched] = field(default_factory=set[Touched])
 
 
@@ -271,12 +272,12 @@ class Replica:
 
     def _learn(self, events: Iterable[bytes], turn: _Turn) -> None:
         for data in events:
-            if self.clock.knows(cid_of_event(data)):
-                continue  # most events come more than once, and checking a signature is dear
+            if self.clock.recalls(cid_of_event(data)):
+                continue  # new events come more than once, and checking a signature is dear
             for event in self.clock.insert(decode_event_untrusted(data)):
                 turn.effects.append(Save(event))
                 turn.touched |= self._apply(event)
-                self._keep_copies(event, turn)
+                turn.learned.append(event)
 
     def _apply(self, event: Event) -> set[Touched]:
         if event.header.prev is None:
@@ -286,12 +287,14 @@ class Replica:
 
     def _keep_copies(self, event: Event, turn: _Turn) -> None:
         """Asks for the blobs of which this peer should hold a copy: what it may have to run, and the logs of what
-        it submitted. So a run outlives the machine that submitted it."""
-        author = event.header.author
+        it submitted. So a run outlives the machine that submitted it. Of what is over nothing needs to be run."""
+        author, authority = event.header.author, self.state.authority
         for index, op in enumerate(event.ops):
-            if isinstance(op, Submit) and self.state.run(run_id(event.cid, index)) is not None:
-                blobs = (op.plan,) if op.source is None else (op.plan, op.source)
-                if self.state.authority.may(self.me, "work"):
+            if isinstance(op, Submit):
+                run = self.state.run(run_id(event.cid, index))
+                open = run is not None and run.status(authority) in ("queued", "running")
+                if open and authority.may(self.me, "work"):
+                    blobs = (op.plan,) if op.source is None else (op.plan, op.source)
                     turn.effects.append(FetchBlobs(blobs, (author,)))
             elif isinstance(op, Done) and op.log is not None:
                 run = self.state.run(op.run)
@@ -356,6 +359,8 @@ class Replica:
 
     def _settle(self, turn: _Turn) -> list[Effect]:
         """Lets the scheduler draw its conclusions until nothing new follows, then announces."""
+        for event in turn.learned:  # all at once: a run's end may have come together with its submission
+            self._keep_copies(event, turn)
         changed = {run for run, _ in turn.touched}
         self._unsettled |= turn.touched
         if not self._recovering(turn.now):

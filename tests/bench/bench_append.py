@@ -20,7 +20,7 @@ from coterie.store.sqlite import SqliteStore
 from coterie_protocols.clock import Clock
 from coterie_protocols.event import Event
 
-EVENTS = {Effort.QUICK: 1_000, Effort.NORMAL: 3_000, Effort.LONG: 10_000}
+EVENTS = {Effort.QUICK: 300, Effort.NORMAL: 3_000, Effort.LONG: 10_000}
 ROUNDS = 3
 BATCH_EVENTS = 64
 """As many stimuli share one commit at most."""

@@ -20,7 +20,7 @@ from bench.histories import working_history
 from bench.testnets import Stamp, client_of, stop_and_read_stamps, submit, timed_testnet
 from coterie.control.client import Client
 
-WRITING_S = {Effort.QUICK: 6.0, Effort.NORMAL: 20.0, Effort.LONG: 60.0}
+WRITING_S = {Effort.QUICK: 4.0, Effort.NORMAL: 20.0, Effort.LONG: 60.0}
 PEERS = 10
 EVENTS_PER_S = 5
 CALM_S = 5.0

@@ -25,7 +25,7 @@ from coterie_protocols.announcer import LEASE_SIGNS
 from coterie_protocols.errors import UserError
 from coterie_protocols.scheduler import OBSERVER_PATIENCE
 
-ROUNDS = {Effort.QUICK: 2, Effort.NORMAL: 10, Effort.LONG: 20}
+ROUNDS = {Effort.QUICK: 1, Effort.NORMAL: 10, Effort.LONG: 20}
 PEERS = 3
 LEASE_S = 3.0
 GOAL_S = 5.0

@@ -22,8 +22,8 @@ from bench.figures import Effort, Figure, main
 from bench.testnets import client_of, testnet
 from coterie.settings import Settings
 
-WATCHED_S = {Effort.QUICK: 15.0, Effort.NORMAL: 30.0, Effort.LONG: 60.0}
-FLOOR_WATCHED_S = 12.0
+WATCHED_S = {Effort.QUICK: 8.0, Effort.NORMAL: 30.0, Effort.LONG: 60.0}
+FLOOR_WATCHED_S = 8.0
 SETTLING_S = 4.0
 PEERS = 3
 STOP_TIMEOUT_S = 10.0

@@ -21,7 +21,7 @@ from bench.figures import Effort, Figure, main, percentile
 from bench.testnets import Stamp, client_of, stop_and_read_stamps, submit, timed_testnet, wait_ended, wait_until
 from coterie.testnet.state import TestnetState
 
-SUBMISSIONS = {Effort.QUICK: 30, Effort.NORMAL: 100, Effort.LONG: 300}
+SUBMISSIONS = {Effort.QUICK: 15, Effort.NORMAL: 100, Effort.LONG: 300}
 PEERS = 3
 CALM_S = 5.0
 PAUSE_S = 0.15

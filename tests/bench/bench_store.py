@@ -27,7 +27,7 @@ from coterie_protocols.ops import Claim, Genesis, RunId
 
 EVENTS = {Effort.QUICK: 10_000, Effort.NORMAL: 30_000, Effort.LONG: 100_000}
 AUTHORS = 10
-ONE_BY_ONE = 1_000
+ONE_BY_ONE = 300
 MERGED = 10_000
 BATCH = 200
 NEWEST = 100
