@@ -86,6 +86,11 @@ class Clock:
         """Is the event inserted?"""
         return self.header(cid) is not None
 
+    def _has(self, header: Header) -> bool:
+        """The same, without a look into the store for what lies beyond all that is known of its author."""
+        tip = self._tips.get(header.author)
+        return tip is not None and header.seq <= tip.seq and self.knows(header.cid)
+
     def recalls(self, cid: Cid) -> bool:
         """Is the event among the newest that were inserted, or pending? Looks at memory alone."""
         return cid in self._recent or cid in self._pending
@@ -100,7 +105,7 @@ class Clock:
         Returns what was inserted, which must be made durable before anybody sees it. Raises BadMessage if the event
         can never be part of this coterie.
         """
-        if event.cid in self._pending or self.knows(event.cid):
+        if event.cid in self._pending or self._has(event.header):
             return []
         lacking = self._lacking(event)
         if lacking:

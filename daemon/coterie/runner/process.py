@@ -5,7 +5,7 @@ the supervisor itself is found by its environment: see `tracking.py`.
 """
 
 import array
-import json
+import marshal
 import os
 import signal
 import socket
@@ -213,7 +213,7 @@ class JobProcesses:
     async def _request(self, message: Mapping[str, object], rights: "array.array[int] | None" = None) -> None:
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, memoryview(rights))] if rights is not None else []
         try:
-            await self._control.sendmsg([json.dumps(message).encode()], ancillary)
+            await self._control.sendmsg([marshal.dumps(dict(message))], ancillary)
         except (BrokenPipeError, ConnectionResetError):
             self._lost()
 
@@ -226,7 +226,7 @@ class JobProcesses:
                 data = b""
             if not data:
                 self._lost()
-            answer = cast(dict[str, int | str], json.loads(data))
+            answer = cast(dict[str, int | str], marshal.loads(data))
             if "failed" in answer:
                 raise CannotStart(str(answer["failed"]))
             if kind in answer:
@@ -241,5 +241,5 @@ def _spec_file(command: Command) -> int:
     """A descriptor of the command, in memory: an environment can be longer than a message."""
     spec = {"argv": command.argv, "env": dict(command.env), "cwd": str(command.cwd)}
     descriptor = os.memfd_create("step")
-    os.write(descriptor, json.dumps(spec).encode())
+    os.write(descriptor, marshal.dumps(spec))
     return descriptor

@@ -4,20 +4,20 @@ Run as a script by `process.py`, with a SOCK_SEQPACKET socket to the daemon as t
 subreaper (prctl(2)), so a process that double-forks or calls setsid becomes its child and not init's. When the
 socket closes, for whatever reason and also by SIGKILL of the daemon, it kills all its descendants and ends.
 
-Requests are JSON: {"spawn": 1} with two descriptors (a file with argv, env and cwd; where output goes),
-{"signal": n} to the step's process group, {"kill": "step" | "all"}. Answers: {"started": pid}, {"failed": text},
-{"exited": status} as of waitpid(2), {"killed": count}. The standard library is all it may import: it runs with
--I -S, and every module costs its start a millisecond.
+Requests and answers are marshalled dicts: both ends run on one interpreter. Requests: {"spawn": 1} with two
+descriptors (a file with argv, env and cwd; where output goes), {"signal": n} to the step's process group, {"kill":
+"step" | "all"}. Answers: {"started": pid}, {"failed": text}, {"exited": status} as of waitpid(2), {"killed": count}.
+The standard library is all it may import: it runs with -I -S, and every module costs its start a millisecond.
 """
 
+import _signal as signal  # without the enums of `signal` and `socket`, which take as long as the interpreter itself
+import _socket as socket
 import array
 import ctypes
-import json
+import marshal
 import os
 import resource
 import select
-import signal
-import socket
 import sys
 import time
 
@@ -79,7 +79,7 @@ class Supervisor:
         data, ancillary, _, _ = self._daemon.recvmsg(_MESSAGE_BYTES_MAX, room, socket.MSG_CMSG_CLOEXEC)
         if not data:
             return False
-        request = json.loads(data)
+        request = marshal.loads(data)
         if "spawn" in request:
             descriptors = array.array("i", ancillary[0][2])
             try:
@@ -96,7 +96,7 @@ class Supervisor:
     def _spawn(self, spec: int, output: int) -> None:
         with open(spec, "rb", closefd=False) as file:
             file.seek(0)
-            command = json.load(file)
+            command = marshal.load(file)
         try:
             os.chdir(command["cwd"])
             self._step = os.posix_spawn(
@@ -162,7 +162,7 @@ class Supervisor:
 
     def _answer(self, message: dict[str, object]) -> None:
         try:
-            self._daemon.send(json.dumps(message).encode())
+            self._daemon.send(marshal.dumps(message))
         except (BrokenPipeError, ConnectionResetError):
             return  # serve() sees the hang-up
 
