@@ -37,6 +37,13 @@ def test_a_second_testnet_in_the_same_place_is_refused(tmp_path: Path) -> None:
     assert "coterie testnet down --dir" in error.value.hint
 
 
+def test_a_file_that_somebody_put_there_is_left_alone(tmp_path: Path) -> None:
+    state = create_state(tmp_path / "net", 1)
+    (tmp_path / "net" / "notes.txt").write_text("mine")
+    state.remove()
+    assert [path.name for path in (tmp_path / "net").iterdir()] == ["notes.txt"]
+
+
 def test_no_testnet_and_a_damaged_one(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         load_state(tmp_path)

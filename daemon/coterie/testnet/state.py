@@ -62,14 +62,14 @@ class TestnetState:
         temporary.replace(self.dir / STATE_FILE)
 
     def remove(self) -> None:
-        """Removes all that the testnet made, and nothing else."""
+        """Removes all that the testnet made, and nothing else: a file that somebody put there keeps its directory."""
         for peer in self.peers:
             shutil.rmtree(peer.dir, ignore_errors=True)
         if self.socket_dir:
             shutil.rmtree(self.socket_dir, ignore_errors=True)
         for name in (CONFIG_FILE, STATE_FILE):
             (self.dir / name).unlink(missing_ok=True)
-        if self.own_dir:
+        if self.own_dir and not any(self.dir.iterdir()):
             self.dir.rmdir()
 
 
