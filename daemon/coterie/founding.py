@@ -15,13 +15,14 @@ from coterie.network.identity_file import load_or_create_identity
 from coterie.wall_clock import unix_ms
 from coterie_protocols.acceptable import objection
 from coterie_protocols.authority import authority_op, resolve_authority
-from coterie_protocols.clock import MerkleClock, enter_coterie, found_coterie
+from coterie_protocols.clock import enter_coterie, found_coterie
 from coterie_protocols.encoding import Cid, Value, decode_value_untrusted, encode
 from coterie_protocols.errors import BadMessage, UserError
 from coterie_protocols.event import Event, decode_event_untrusted
 from coterie_protocols.fields import Fields
 from coterie_protocols.identity import PeerId, SigningKey, decode_peer_id_untrusted
 from coterie_protocols.invite import TOKEN_EVENTS_MAX, Token, join_op, token_from_text_untrusted
+from coterie_protocols.merkle_clock import MerkleClock
 from coterie_protocols.ops import Genesis, Join, Role
 
 FOUNDING_FILE: Final = "founding.cbor"

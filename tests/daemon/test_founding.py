@@ -11,11 +11,11 @@ import pytest
 from coterie.founding import FOUNDING_FILE, IDENTITY_FILE, Founding, found, join, read_founding
 from coterie.network.identity_file import load_identity
 from coterie.wall_clock import unix_ms
-from coterie_protocols.clock import MerkleClock
 from coterie_protocols.encoding import Value, decode_value_untrusted, encode
 from coterie_protocols.errors import UserError
 from coterie_protocols.identity import SigningKey
 from coterie_protocols.invite import Token, issue_certificate, token_from_text_untrusted, token_to_text
+from coterie_protocols.merkle_clock import MerkleClock
 from coterie_protocols.ops import ROLES, Role
 
 DAY_MS = 24 * 3600 * 1000

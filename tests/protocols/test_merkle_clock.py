@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coterie_protocols.clock import MerkleClock
 from coterie_protocols.errors import BadMessage
 from coterie_protocols.event import Event
+from coterie_protocols.merkle_clock import MerkleClock
 from protocols.building import Pen, cancel, key, run_of, submit
 from protocols.histories import History, Move, moves
 

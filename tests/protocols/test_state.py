@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from coterie_protocols.clock import MerkleClock
 from coterie_protocols.event import Event
+from coterie_protocols.merkle_clock import MerkleClock
 from protocols.building import Pen
 from protocols.histories import History, Move, Observer, moves, random_moves
 from protocols.naive import Naive

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from coterie_protocols.clock import MerkleClock
 from coterie_protocols.identity import PeerId
+from coterie_protocols.merkle_clock import MerkleClock
 from coterie_protocols.messages import SyncRequest, decode_frame_untrusted
 from simulation.end import check_the_end
 from simulation.faults import Lose, LoseTail
