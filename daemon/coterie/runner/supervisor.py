@@ -10,7 +10,8 @@ descriptors (a file with argv, env and cwd; where output goes), {"signal": n} to
 The standard library is all it may import: it runs with -I -S, and every module costs its start a millisecond.
 """
 
-import _signal as signal  # without the enums of `signal` and `socket`, which take as long as the interpreter itself
+# Without the enums of `signal` and `socket`, which take as long to import as the interpreter takes to start.
+import _signal as signal  # pyright: ignore[reportMissingModuleSource]
 import _socket as socket
 import array
 import ctypes
