@@ -60,7 +60,7 @@ lock: $(INSTALLED) ## Renews requirements.lock for Python 3.11 to 3.13
 	    --no-annotate --no-emit-index-url --custom-compile-command 'make lock' --upgrade --quiet -o requirements.lock
 
 clean: ## Removes everything that these commands made
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage dist
+	rm -rf $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements.lock pyproject.toml .ci/prepare

@@ -30,6 +30,8 @@ BENCHES: Final = {
     "convergence": "ten peers",
     "failover": "the holder is killed",
     "store": "the store alone",
+    "engine": "the engine beside bare trio",
+    "peers": "the engine beside engines from PyPI",
     "heap": "the Fibonacci heap against heapq",
 }
 TIMEOUT_S: Final = {Effort.QUICK: 60.0, Effort.NORMAL: 180.0, Effort.LONG: 900.0}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from coterie.engine.step_graph import Group
 from coterie.runner.workflow_run import graph_of
 from coterie_protocols.workflow.plan import plan_workflow
 from runner_tasks import Bench
@@ -118,5 +119,6 @@ def test_the_graph_of_a_plan() -> None:
         event="push",
     )
     graph = graph_of(plan)
-    assert list(graph.nodes) == ["m (1)", "m (2)"]
-    assert (graph.groups["m"].max_concurrent, graph.groups["m"].fail_fast) == (2, True)
+    assert graph.ids == ["m (1)", "m (2)"]
+    assert graph.groups == (Group(max_concurrent=2, fail_fast=True),)
+    assert list(graph.group_of or ()) == [0, 0]

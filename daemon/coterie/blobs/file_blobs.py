@@ -33,6 +33,7 @@ class FileBlobs:
         self._blob_bytes_max = blob_bytes_max
         with disk_errors(directory):
             self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _sync_directory(directory.parent)  # or a power cut may take the whole new folder
             for leftover in self._incoming.iterdir():
                 leftover.unlink()
 

@@ -4,6 +4,7 @@ Source: docs.github.com, "Contexts reference" and "Variables reference"; actions
 """
 
 import platform
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, cast
@@ -15,6 +16,7 @@ from coterie_protocols.workflow.expressions import CaseSensitive
 from coterie_protocols.workflow.model import Json, PlannedJob, Strategy, Submission
 
 SERVER_URL: Final = "https://github.com"
+NEEDS_FILE: Final = "needs.json"
 _ARCHITECTURES: Final = {"x86_64": "X64", "aarch64": "ARM64", "armv7l": "ARM", "i686": "X86"}
 # The keys of the github context that become GITHUB_ variables (those of the environment files are added per step).
 _AS_VARIABLES: Final = (
@@ -144,6 +146,10 @@ def fixed_variables(setting: Setting, contexts: Mapping[str, Json]) -> dict[str,
         "COTERIE_TOKEN": f"{task.attempt}:{task.claim}",
         # The same for every attempt, so that a service can recognise work that it has done already.
         "COTERIE_IDEMPOTENCY_KEY": f"{task.run}/{task.task}",
+        # The `needs` context as a file: without quoting, and without the kernel's bound on a variable.
+        "COTERIE_NEEDS_PATH": str(workspace.files / NEEDS_FILE),
+        # The interpreter that has the daemon's own packages, for steps that are carried out by the engine.
+        "COTERIE_PYTHON": sys.executable,
         TRACKING_VARIABLE: setting.tracking_id,
         "TMPDIR": temp,
         "TMP": temp,

@@ -19,7 +19,7 @@ from typing import NoReturn, cast
 
 import trio
 
-from coterie.runner.lines import LineSplitter
+from coterie.lines import LineSplitter
 from coterie.runner.tracking import SUPERVISOR_VARIABLE, kill_tracked
 
 START_S_MAX = 30.0

@@ -12,7 +12,7 @@ import trio
 from coterie.disk import DiskFailed, disk_errors
 from coterie.ports import Blobs, LogWriter
 from coterie.runner.conditions import decide, needs_functions
-from coterie.runner.contexts import Setting, condition_contexts
+from coterie.runner.contexts import NEEDS_FILE, Setting, condition_contexts, needs_context
 from coterie.runner.job import JobLimits, JobOutcome, JobRun
 from coterie.runner.job_log import JobLog
 from coterie.runner.process import Grace, job_processes
@@ -136,6 +136,7 @@ class LocalRunner:
         try:
             make_workspace(workspace)
             (workspace.files / "event.json").write_text(json.dumps(submission.payload), encoding="utf-8")
+            (workspace.files / NEEDS_FILE).write_text(json.dumps(needs_context(task.needs)), encoding="utf-8")
             outcome = await self._run_steps(setting, job, log, report)
         finally:
             if not (self._settings.keep_failed and outcome.status == "failure"):

@@ -6,8 +6,12 @@ a matrix) is decided here by the same rules, with the local engine.
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from typing import Final
 
-from coterie.engine import DagRun, Ended, Graph, Group, Node, NoJournal, run_graph
+from coterie.engine.model import Merge
+from coterie.engine.run_graph import EndState, StepEnded, run_graph
+from coterie.engine.run_machine import RunMachine
+from coterie.engine.step_graph import Group, StepGraph
 from coterie.runner.job import JobOutcome
 from coterie_protocols.effects import NeedResult, StartTask
 from coterie_protocols.ops import JobReport, Status
@@ -16,13 +20,32 @@ from coterie_protocols.workflow.model import Plan, PlannedJob
 RunJob = Callable[[StartTask, PlannedJob], Awaitable[JobOutcome]]
 
 
-def graph_of(plan: Plan) -> Graph:
-    """The jobs as nodes. Each starts when its needs have ended, however: its own `if` decides then."""
-    groups = {
-        job.job: Group(job.strategy.max_parallel, job.strategy.fail_fast and job.strategy.job_total > 1)
-        for job in plan.jobs
-    }
-    return Graph((Node(job.id, job.needs, "needs-ended", job.job) for job in plan.jobs), groups)
+_STATE: Final[dict[Status, EndState]] = {
+    "success": "completed",
+    "failure": "failed",
+    "skipped": "skipped",
+    "cancelled": "cancelled",
+}
+_STATUS: Final[dict[str, Status]] = {state: status for status, state in _STATE.items()}
+
+
+def graph_of(plan: Plan) -> StepGraph:
+    """The jobs as steps. Each starts when its needs have ended, however: its own `if` decides then."""
+    keys = list(dict.fromkeys(job.job for job in plan.jobs))
+    first = {job.job: job for job in reversed(plan.jobs)}
+    always: list[Merge] = ["ended"] * len(plan.jobs)
+    return StepGraph(
+        ids=[job.id for job in plan.jobs],
+        needs=[job.needs for job in plan.jobs],
+        merge=always,
+        group_of=[keys.index(job.job) for job in plan.jobs],
+        groups=[_group(first[key]) for key in keys],
+    )
+
+
+def _group(job: PlannedJob) -> Group:
+    strategy = job.strategy
+    return Group(strategy.max_parallel, strategy.fail_fast and strategy.job_total > 1)
 
 
 class WorkflowRun:
@@ -40,17 +63,18 @@ class WorkflowRun:
 
     async def run(self) -> tuple[JobOutcome, tuple[JobReport, ...]]:
         """Runs all jobs; the outcome is that of the run."""
-        state = await run_graph(graph_of(self._plan), self._execute, self._jobs_max, NoJournal())
-        return JobOutcome(state.outcome, self._reason(state)), self._reports(state)
+        machine = await run_graph(graph_of(self._plan), self._execute, self._jobs_max)
+        status = _STATUS[machine.run_state]
+        return JobOutcome(status, self._reason(status)), self._reports(machine)
 
-    async def _execute(self, id_: str) -> Ended:
+    async def _execute(self, id_: str) -> StepEnded:
         job = self._jobs[id_]
         self._started_ms[id_] = self._wall_ms()
         needs = {key: self._need_result(key) for key in job.needs_jobs}
         ancestors = {key: self._need_result(key).result for key in self._ancestors(job)}
         outcome = await self._run_job(replace(self._task, task=id_, needs=needs, ancestors=ancestors), job)
         self._ended[id_] = (outcome, self._wall_ms())
-        return Ended(outcome.status, outcome.tolerated)
+        return StepEnded(_STATE[outcome.status], outcome.reason, outcome.tolerated)
 
     def _ancestors(self, job: PlannedJob) -> Iterable[str]:
         """The keys of the jobs that `job` depends on, directly or not."""
@@ -76,24 +100,24 @@ class WorkflowRun:
             outputs.update({name: value for name, value in outcome.outputs.items() if value or name not in outputs})
         return NeedResult(_worst(results), outputs)
 
-    def _reports(self, state: DagRun) -> tuple[JobReport, ...]:
+    def _reports(self, machine: RunMachine) -> tuple[JobReport, ...]:
         now_ms = self._wall_ms()
         return tuple(
             JobReport(
                 id=id_,
-                status=state.outcomes[id_],
+                status=_STATUS[machine.state(position)],
                 started_ms=self._started_ms.get(id_, now_ms),
                 ended_ms=self._ended[id_][1] if id_ in self._ended else now_ms,
             )
-            for id_ in self._jobs
+            for position, id_ in enumerate(self._jobs)
         )
 
-    def _reason(self, state: DagRun) -> str:
+    def _reason(self, status: Status) -> str:
         """The first thing that went wrong."""
-        if state.outcome == "success":
+        if status == "success":
             return ""
         for id_, (outcome, _) in self._ended.items():
-            if outcome.status == state.outcome and not outcome.tolerated:
+            if outcome.status == status and not outcome.tolerated:
                 return f"{id_}: {outcome.reason}"
         return ""
 

@@ -1,0 +1,1 @@
+"""Workflow files of the engine: `coterie: 1`, as YAML or JSON."""
