@@ -5,6 +5,8 @@ import random
 import secrets
 import signal
 import socket
+from collections.abc import Generator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -18,6 +20,9 @@ from coterie.blobs.file_blobs import FileBlobs
 from coterie.control.server import serve as serve_control
 from coterie.control.socket_file import control_socket
 from coterie.copies import Copies
+from coterie.executions.prometheus import EngineMetrics
+from coterie.executions.service import Executions, ExecutionsSettings
+from coterie.executions.tracing import Tracing, open_tracing
 from coterie.founding import IDENTITY_FILE, STORE_FILE, Founding, read_founding, require_founding
 from coterie.instance_lock import instance_lock
 from coterie.log import configure_log
@@ -44,6 +49,7 @@ from coterie_protocols.scheduler_settings import SchedulerSettings
 
 PORT_NOTE: Final = "tcp-port"
 EPHEMERAL: Final = "/tcp/0"
+DAY_S: Final = 86_400.0
 INTERRUPT_SHARE: Final = 0.6
 """How much of `grace_s` a step has after SIGINT; the rest it has after SIGTERM."""
 
@@ -84,6 +90,8 @@ class _Parts:
     logs: FileLogs
     runner: LocalRunner
     peer: Peer
+    executions: Executions
+    tracing: Tracing | None
 
 
 async def _run(settings: Settings, key: SigningKey, founding: Founding) -> None:
@@ -95,21 +103,34 @@ async def _run(settings: Settings, key: SigningKey, founding: Founding) -> None:
         if killed:
             log.warning("killed what an earlier daemon left running", processes=killed)
         members = parts.peer.replica.state
-        with control_socket(settings.socket) as listener:
-            async with open_network(
-                key,
-                _network_settings(settings, founding, store),
-                parts.peer.deliver,
-                server_of(parts.blobs, parts.logs),
-                lambda peer: peer in members.members,
-                random.Random(secrets.randbits(64)),
-            ) as network:
+        with closing(parts.executions), control_socket(settings.socket) as listener, _closing_tracing(parts.tracing):
+            async with (
+                parts.executions.opened(),
+                open_network(
+                    key,
+                    _network_settings(settings, founding, store),
+                    parts.peer.deliver,
+                    server_of(parts.blobs, parts.logs),
+                    lambda peer: peer in members.members,
+                    random.Random(secrets.randbits(64)),
+                ) as network,
+            ):
                 _remember_port(settings, network, store)
                 await _live(settings, key, parts, network, listener, notify)
     finally:
         notify.close()
         store.close()
     log.info("stopped")
+
+
+@contextmanager
+def _closing_tracing(tracing: Tracing | None) -> Generator[None]:
+    """Sends what traces wait when it is left."""
+    try:
+        yield
+    finally:
+        if tracing is not None:
+            tracing.close()
 
 
 async def _live(
@@ -149,6 +170,7 @@ async def _live(
                 incoming_dir=settings.data_dir / "incoming",
                 source_bytes_max=settings.blob_bytes_max,
                 version=version("coterie"),
+                executions=parts.executions,
             )
         )
         nursery.start_soon(notify.watchdog, lambda: peer.inbox_depth() < settings.inbox_max)
@@ -157,7 +179,9 @@ async def _live(
         await stopping.wait()
         notify.stopping("giving back what runs")
         log.info("stopping")
-        await peer.stop(finish=settings.shutdown == "finish")
+        async with trio.open_nursery() as ending:
+            ending.start_soon(parts.executions.stop)
+            ending.start_soon(partial(peer.stop, finish=settings.shutdown == "finish"))
         nursery.cancel_scope.cancel()
 
 
@@ -179,16 +203,45 @@ def _assemble(settings: Settings, key: SigningKey, founding: Founding, store: Sq
     replica.load(store.replay_checked())
     blobs = FileBlobs(settings.data_dir / "blobs", settings.blob_bytes_max)
     logs = FileLogs(settings.data_dir / "logs", settings.log_bytes_max, unix_ms)
-    grace_s = settings.grace_s
+    env, grace_s = passed_environment(os.environ), settings.grace_s
     runner_settings = RunnerSettings(
         name=settings.name,
-        env=passed_environment(os.environ),
+        env=env,
         grace=Grace(interrupt_s=INTERRUPT_SHARE * grace_s, terminate_s=(1 - INTERRUPT_SHARE) * grace_s),
         jobs_max=max(1, settings.slots),
     )
     runner = LocalRunner(settings.data_dir / "work", blobs, runner_settings, unix_ms)
     peer = Peer(replica, store, runner, blobs, logs, unix_ms, PeerSettings(inbox_max=settings.inbox_max))
-    return _Parts(store, blobs, logs, runner, peer)
+    executions, tracing = _executions(settings, blobs, env, peer)
+    return _Parts(store, blobs, logs, runner, peer, executions, tracing)
+
+
+def _executions(
+    settings: Settings, blobs: FileBlobs, env: Mapping[str, str], peer: Peer
+) -> tuple[Executions, Tracing | None]:
+    resource = {
+        "service.name": "coterie",
+        "service.version": version("coterie"),
+        "service.instance.id": peer.replica.me,
+    }
+    tracing = open_tracing(settings.otel_endpoint, resource) if settings.otel_endpoint else None
+    metrics = EngineMetrics()
+    executions_settings = ExecutionsSettings(
+        data_dir=settings.data_dir,
+        steps=settings.engine_steps,
+        queue_max=settings.engine_queue_max,
+        resources=settings.engine_resources,
+        durability=settings.engine_durability,
+        keep_s=settings.engine_keep_days * DAY_S,
+        keep_bytes=settings.engine_keep_bytes,
+        grace_s=settings.grace_s,
+        log_bytes_max=settings.log_bytes_max,
+        env=env,
+    )
+    executions = Executions(executions_settings, blobs, (metrics,) if tracing is None else (metrics, tracing))
+    metrics.watch(executions.engine.core)
+    peer.metrics.include(metrics)
+    return executions, tracing
 
 
 def _replica_settings(settings: Settings, founding: Founding) -> ReplicaSettings:

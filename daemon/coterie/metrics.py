@@ -1,6 +1,7 @@
 """What one daemon counts about itself, in the text format of Prometheus.
 
-No label comes from a peer or a workflow, so the number of series is bounded. All names begin with `coterie_`.
+No label comes from a peer, and those that come from workflows are bounded (executions/prometheus.py), so the number of
+series is. All names begin with `coterie_`.
 """
 
 from collections.abc import Generator, Iterable, Mapping
@@ -110,6 +111,10 @@ class Metrics:
     def network(self, counters: NetworkCounters) -> None:
         """The network's totals since the start."""
         self._network.counters = counters
+
+    def include(self, collector: Collector) -> None:
+        """Shows what somebody else counts, too."""
+        self._registry.register(collector)
 
     def exposition(self) -> bytes:
         """Everything, in the text format of Prometheus; its type is CONTENT_TYPE."""

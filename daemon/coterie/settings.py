@@ -20,7 +20,10 @@ from coterie.locations import default_data_dir, default_socket
 from coterie.settings_fields import (
     NAME_CHARS_MAX,
     AbsolutePath,
+    Amounts,
     Announced,
+    Days,
+    HttpAddress,
     Labels,
     Listened,
     Name,
@@ -38,6 +41,7 @@ CONFIG_VARIABLE: Final = "COTERIE_CONFIG"
 SYSTEM_CONFIG: Final = Path("/etc/coterie/coterie.yaml")
 SLOTS_MAX: Final = CLAIMS_SHOWN_MAX
 """Each sign of life names the claims that it renews."""
+ENGINE_STEPS_MAX: Final = 4096
 OPTIONS: Final = {"labels": "--label", "lease_s": "--lease"}
 """Options of the command line that are not called as their setting is."""
 _ARCHITECTURES: Final = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64", "armv7l": "arm"}
@@ -49,6 +53,16 @@ def _host_name() -> str:
 
 def _processors() -> int:
     return min(len(os.sched_getaffinity(0)), SLOTS_MAX)
+
+
+def _engine_steps() -> int:
+    return max(2, len(os.sched_getaffinity(0)))
+
+
+def machine_resources() -> dict[str, float]:
+    """What this machine has: `cpu` in processors, `memory` in bytes."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"cpu": float(len(os.sched_getaffinity(0))), "memory": float(memory)}
 
 
 class Settings(BaseSettings):
@@ -81,6 +95,14 @@ class Settings(BaseSettings):
     inbox_max: Whole = Field(default=1024, ge=16, le=1_000_000)
     blob_bytes_max: Whole = Field(default=2 * 1024**3, ge=1024**2, le=1024**4)
     log_bytes_max: Whole = Field(default=64 * 1024**2, ge=64 * 1024, le=64 * 1024**3)
+
+    engine_steps: Whole = Field(default_factory=_engine_steps, ge=1, le=ENGINE_STEPS_MAX)
+    engine_queue_max: Whole = Field(default=1000, ge=1, le=1_000_000)
+    engine_resources: Amounts = Field(default_factory=machine_resources)
+    engine_durability: Literal["strict", "relaxed"] = "strict"
+    engine_keep_days: Days = Field(default=30.0, ge=0.0, le=36_500.0)
+    engine_keep_bytes: Whole = Field(default=4 * 1024**3, ge=1024**2, le=1024**4)
+    otel_endpoint: HttpAddress = ""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"

@@ -2,13 +2,16 @@
 
 import os
 import re
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from coterie.engine.quantities import size_bytes
 from coterie.locations import SOCKET_PATH_BYTES_MAX
 
 ITEMS_MAX: Final = 16
@@ -65,6 +68,34 @@ def _label(text: str) -> str:
     return text.lower()
 
 
+def _amounts(value: object) -> object:
+    """`cpu=4, memory=8GiB`, or the same as a mapping."""
+    if isinstance(value, str):
+        pairs = [item.partition("=") for item in value.split(",") if item.strip()]
+        if not all(equals for _, equals, _ in pairs):
+            raise ValueError("must be written like cpu=4,memory=8GiB")
+        value = {name.strip(): amount.strip() for name, _, amount in pairs}
+    if not isinstance(value, Mapping):
+        return value
+    return {str(name): _amount(amount) for name, amount in cast("Mapping[object, object]", value).items()}
+
+
+def _amount(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return float(size_bytes(value))
+    return _no_bool(value)
+
+
+def _http_address(text: str) -> str:
+    parts = urlsplit(text)
+    if text and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+        raise ValueError(f"`{text}` is no address of a collector; write it like http://127.0.0.1:4318")
+    return text.rstrip("/")
+
+
 def once(items: tuple[str, ...]) -> tuple[str, ...]:
     """The items without repetitions, in their order."""
     return tuple(dict.fromkeys(items))
@@ -75,6 +106,7 @@ SocketPath = Annotated[Path, AfterValidator(_absolute), AfterValidator(_socket_p
 Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 Whole = Annotated[int, BeforeValidator(_no_bool)]
 Seconds = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+Days = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 Labels = Annotated[
     tuple[Annotated[str, AfterValidator(_label)], ...],
     NoDecode,
@@ -96,3 +128,13 @@ Listened = Annotated[
     Field(min_length=1, max_length=ITEMS_MAX),
     AfterValidator(once),
 ]
+Amounts = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX)],
+        Annotated[float, Field(ge=0, allow_inf_nan=False)],
+    ],
+    NoDecode,
+    BeforeValidator(_amounts),
+    Field(max_length=ITEMS_MAX),
+]
+HttpAddress = Annotated[str, AfterValidator(_http_address)]

@@ -36,7 +36,7 @@ def test_the_shown_file_holds_every_setting_with_its_default() -> None:
     shown = yaml.safe_load((CONFIG / "coterie.yaml").read_text(encoding="utf-8"))
     assert list(shown) == list(Settings.model_fields)
     assert load_settings(CONFIG / "coterie.yaml") == Settings()
-    depends_on_the_machine = {"data_dir", "socket", "name", "slots"}
+    depends_on_the_machine = {"data_dir", "socket", "name", "slots", "engine_steps", "engine_resources"}
     assert {key for key, value in shown.items() if value is None} == depends_on_the_machine
 
 
@@ -159,3 +159,18 @@ def test_paths_become_absolute_and_a_socket_must_fit(tmp_path: Path, monkeypatch
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().name = "other"
+
+
+def test_amounts_are_written_as_people_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _file(tmp_path, "engine_resources: {cpu: 2, memory: 8GiB, licences: 1}\n")
+    assert load_settings(path).engine_resources == {"cpu": 2.0, "memory": 8.0 * 1024**3, "licences": 1.0}
+    monkeypatch.setenv("COTERIE_ENGINE_RESOURCES", "cpu=0.5, memory=512MB")
+    assert load_settings(path).engine_resources == {"cpu": 0.5, "memory": 512e6}
+    assert _complaint(engine_resources="cpu").endswith("must be written like cpu=4,memory=8GiB")
+    assert _complaint(engine_resources={"cpu": "many"}).startswith("--engine-resources: `engine_resources`: ")
+
+
+@pytest.mark.parametrize("address", ["collector:4318", "ftp://a.example", "http://", "http://a.example/?x=1"])
+def test_a_collector_has_an_address(address: str) -> None:
+    assert "is no address of a collector" in _complaint(otel_endpoint=address)
+    assert load_settings(None, {"otel_endpoint": "http://127.0.0.1:4318/"}).otel_endpoint == "http://127.0.0.1:4318"

@@ -1,12 +1,11 @@
 """Follows a run and its logs in threads of their own, so that the command itself is free to draw."""
 
-import contextlib
-import queue
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 
+from coterie.cli.versions import Versions
 from coterie.control.client import Client, Document
-from coterie_protocols.errors import TryLater, UserError
+from coterie_protocols.errors import UserError
 
 RUN_ENDED = frozenset({"success", "failure", "cancelled"})
 JOB_ENDED = RUN_ENDED | {"skipped"}
@@ -21,13 +20,9 @@ class RunFollower:
 
     def __init__(self, client: Client, run: str) -> None:
         self._client = client
-        self._lock = threading.Lock()
-        # Not a Condition: a Ctrl-C inside its wait can leave the lock unheld, and the exit of `with` then fails.
-        self._waiting: list[queue.SimpleQueue[None]] = []
-        self._version = 1
+        self._versions = Versions()
         self._run = client.run(run)
-        self._error: UserError | None = None
-        threading.Thread(target=self._follow, daemon=True).start()
+        self._versions.read(self._follow)
 
     @property
     def run(self) -> Document:
@@ -39,47 +34,24 @@ class RunFollower:
 
         Raises the UserError that ended the stream.
         """
-        bell = queue.SimpleQueue[None]()
-        with self._lock:
-            if self._version <= seen and self._error is None:
-                self._waiting.append(bell)
-            else:
-                bell.put(None)
-        with contextlib.suppress(queue.Empty):
-            bell.get(timeout=timeout_s)
-        with self._lock:
-            if bell in self._waiting:
-                self._waiting.remove(bell)
-            if self._error is not None and self._run["status"] not in RUN_ENDED:
-                raise self._error
-            return self._version, self._run
+        version, error = self._versions.after(seen, timeout_s)
+        if error is not None and self._run["status"] not in RUN_ENDED:
+            raise error
+        return version, self._run
 
     def touch(self) -> None:
         """Makes waiters look again, say because a log has a new line."""
-        self._change(None, None)
+        self._versions.change()
 
     def _follow(self) -> None:
-        try:
-            for event, document in self._client.events(self._run["run"]):
-                if event == "run":
-                    self._change(document, None)
-                    if document["status"] in RUN_ENDED:
-                        return
-        except UserError as error:
-            self._change(None, error)
-        except Exception as error:  # noqa: BLE001 - handed to the thread that waits, with its traceback
-            bug = TryLater(f"following the run failed: {error!r}", "this is a bug; please report it")
-            bug.__cause__ = error
-            self._change(None, bug)
+        for event, document in self._client.events(self._run["run"]):
+            if event == "run":
+                self._versions.change(partial(self._now, document))
+                if document["status"] in RUN_ENDED:
+                    return
 
-    def _change(self, run: Document | None, error: UserError | None) -> None:
-        with self._lock:
-            self._run = run or self._run
-            self._error = error or self._error
-            self._version += 1
-            for bell in self._waiting:
-                bell.put(None)
-            self._waiting.clear()
+    def _now(self, run: Document) -> None:
+        self._run = run
 
 
 def job_of(run: Document, job: str) -> Document:
@@ -91,8 +63,13 @@ def log_lines(
     client: Client, run: str, job: str, attempt: int | None, follow: bool, offset: int = 0
 ) -> Iterator[tuple[int, str]]:
     """The lines of a log from byte `offset` on, each with the offset after it and its time as the first word."""
+    return lines_of(client.log(run, job, attempt, follow, offset), offset)
+
+
+def lines_of(chunks: Iterable[bytes], offset: int = 0) -> Iterator[tuple[int, str]]:
+    """The lines that chunks of a log make, each with the offset after it; what is too long for a line is cut."""
     rest = b""
-    for chunk in client.log(run, job, attempt, follow, offset):
+    for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             offset += len(line) + 1

@@ -1,6 +1,5 @@
 """The live tree of a run: jobs, states, peers, durations and the last line of each log."""
 
-import threading
 import time
 from collections.abc import Mapping
 
@@ -9,17 +8,15 @@ from rich.live import Live
 from rich.text import Text
 from rich.tree import Tree
 
-from coterie.cli.follow import RUN_ENDED, RunFollower, followed_lines, without_time
-from coterie.cli.log_text import END_GROUP, GROUP
+from coterie.cli.follow import RUN_ENDED, RunFollower, followed_lines
+from coterie.cli.live_tails import Tails
 from coterie.cli.output import SIGNS
 from coterie.cli.run_table import job_note, job_took, peer_of
 from coterie.cli.words import duration, peer_names, seconds_between
 from coterie.control.client import Client, Document
-from coterie_protocols.errors import UserError
 
 FRAME_S = 0.1  # ten frames a second at most
 TICK_S = 1.0  # for the durations, when nothing else happens
-TAILS_MAX = 16
 URGENCY = {"failure": 0, "running": 1, "cancelled": 2, "success": 3, "queued": 4, "waiting": 5, "skipped": 6}
 STYLES = {name: (sign, "bright_black" if colour == "dim" else colour) for name, (sign, colour) in SIGNS.items()}
 
@@ -27,7 +24,7 @@ STYLES = {name: (sign, "bright_black" if colour == "dim" else colour) for name, 
 def watch_live(client: Client, follower: RunFollower) -> Document:
     """Draws a run until it has ended, and leaves the last picture."""
     console = Console()
-    tails = _Tails(client, follower)
+    tails = Tails(lambda job: followed_lines(client, follower, job), follower.touch)
     names = peer_names(client.members())
     seen = 0
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
@@ -36,7 +33,7 @@ def watch_live(client: Client, follower: RunFollower) -> Document:
             ended = run["status"] in RUN_ENDED
             if any(job["peer"] and job["peer"] not in names for job in run["jobs"]):
                 names = peer_names(client.members())
-            tails.follow(run)
+            tails.follow(job["id"] for job in run["jobs"] if job["status"] == "running")
             rows = None if ended else max(console.height - 2, 4)
             live.update(run_tree(run, names, tails.last, rows), refresh=True)
             if ended:
@@ -91,31 +88,3 @@ def _job(job: Document, names: Mapping[str, str], widths: tuple[int, int]) -> Te
         text.append(f"  try {job['attempt']}", "yellow")
     note = job_note(job)
     return text.append(f"  {note}", "red" if job["status"] == "failure" else "bright_black") if note else text
-
-
-class _Tails:
-    """The last line of each running job's log, read by a thread each; `last` maps job to line."""
-
-    def __init__(self, client: Client, follower: RunFollower) -> None:
-        self._client = client
-        self._follower = follower
-        self._reading: set[str] = set()
-        self.last: dict[str, str] = {}
-
-    def follow(self, run: Document) -> None:
-        """Starts to read the logs of the jobs that run now."""
-        for job in run["jobs"]:
-            if job["status"] == "running" and job["id"] not in self._reading and len(self._reading) < TAILS_MAX:
-                self._reading.add(job["id"])
-                threading.Thread(target=self._read, args=(job["id"],), daemon=True).start()
-
-    def _read(self, job: str) -> None:
-        try:
-            for line in followed_lines(self._client, self._follower, job):
-                text = without_time(line).strip()
-                if text and not text.startswith(END_GROUP):
-                    self.last[job] = text.removeprefix(GROUP)
-                    self._follower.touch()
-        except UserError:
-            self.last.pop(job, None)  # the picture does without; the stream of events tells why if it matters
-        self._reading.discard(job)

@@ -1,12 +1,16 @@
 """The options that commands share, and how a command finds its daemon."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from coterie.control.client import Client, find_client
+from coterie_protocols.errors import UserError
+
+COMPLETED_MAX = 50
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -31,15 +35,14 @@ def client_of(socket: Path | None) -> Client:
 
 
 def run_argument(command: Command) -> Command:
-    """The RUN of a command: an id or its unique beginning."""
+    """The RUN of a command: an id or its unique beginning; of executions also what `targets.find_target` tells."""
     return click.argument("run", shell_complete=_complete_run)(command)
 
 
 def _complete_run(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from coterie_protocols.errors import UserError
-
-    try:
-        runs = find_client(context.find_root().params.get("socket")).runs(50)["runs"]
-    except UserError:  # completion has nowhere to complain
-        return []
-    return [run["run"] for run in runs if run["run"].startswith(incomplete)]
+    client = find_client(context.find_root().params.get("socket"))
+    names = ["@last", "@last-failed"]
+    with suppress(UserError):  # completion has nowhere to complain
+        names += [run["run"] for run in client.runs(COMPLETED_MAX)["runs"]]
+        names += [execution["id"] for execution in client.executions(COMPLETED_MAX)]
+    return [name for name in names if name.startswith(incomplete)]

@@ -17,6 +17,12 @@ SIGNS = {
     "running": ("●", "cyan"),
     "queued": ("○", "dim"),
     "waiting": ("·", "dim"),
+    "completed": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "paused": ("‖", "yellow"),
+    "asks": ("?", "yellow"),
+    "ready": ("○", "dim"),
+    "pending": ("·", "dim"),
 }
 
 

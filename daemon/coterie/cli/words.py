@@ -5,13 +5,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 RUN_CHARS = 12
+EXECUTION_CHARS = 16  # `ex-`, nine characters of time, and four of chance for those of one millisecond
+EXECUTION_PREFIX = "ex-"
 PEER_CHARS = 8
 DIGEST_CHARS = 12
 
 
 def short_run(run: str) -> str:
-    """Enough of a run's id to name it."""
-    return run[:RUN_CHARS]
+    """Enough of the id of a run or an execution to name it."""
+    return run[: EXECUTION_CHARS if run.startswith(EXECUTION_PREFIX) else RUN_CHARS]
 
 
 def short_peer(peer: str | None) -> str:
@@ -47,6 +49,11 @@ def seconds_between(begin: str | None, end: str | None, now: datetime | None = N
         return 0.0
     last = datetime.fromisoformat(end) if end else (now or datetime.now(UTC))
     return (last - datetime.fromisoformat(begin)).total_seconds()
+
+
+def clock_time(timestamp: str) -> str:
+    """An RFC 3339 time as the clock on the wall shows it: 14:31:05."""
+    return datetime.fromisoformat(timestamp).astimezone().strftime("%H:%M:%S")
 
 
 def count(number: int, noun: str) -> str:

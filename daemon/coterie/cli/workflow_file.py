@@ -28,7 +28,7 @@ def read_workflow(
     path: Path, event: str | None, inputs: Mapping[str, str], require_inputs: bool, github: Mapping[str, str]
 ) -> LocalWorkflow:
     """Reads and plans a file, and tells its warnings. Raises UserError, and InvalidWorkflow with every problem."""
-    content = _content(path)
+    content = file_content(path)
     plan = plan_workflow(
         str(path), content, event=event, inputs=inputs, github=dict(github), require_inputs=require_inputs
     )
@@ -44,7 +44,8 @@ def needs_source(plan: Plan) -> bool:
     return any(name.startswith(("actions/checkout@", "./")) for name in uses)
 
 
-def _content(path: Path) -> bytes:
+def file_content(path: Path) -> bytes:
+    """The bytes of a workflow file. Raises UserError where there is none, or far too many."""
     try:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)

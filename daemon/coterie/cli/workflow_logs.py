@@ -1,32 +1,21 @@
 """`coterie workflow logs`."""
 
-import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from coterie.cli.follow import (
-    JOB_ENDED,
-    RUN_ENDED,
-    TIMESTAMP_CHARS,
-    RunFollower,
-    followed_lines,
-    log_lines,
-    without_time,
-)
-from coterie.cli.log_text import readable
+from coterie.cli.follow import JOB_ENDED, RUN_ENDED, RunFollower, followed_lines, log_lines
+from coterie.cli.log_printer import Print, printer
 from coterie.cli.options import client_of, daemon_options, run_argument
-from coterie.cli.output import paint, say
+from coterie.cli.output import say
+from coterie.cli.targets import find_target, is_execution
 from coterie.control.client import Client, Document, Refused
 from coterie_protocols.errors import NotFound, UserError
 
 FOLLOWED_MAX = 32  # connections at a time
 STARTED = JOB_ENDED | {"running"}
-
-Print = Callable[[str, str], None]
-"""Prints (job, line)."""
 
 
 @click.command("logs", epilog="Example:  coterie workflow logs 3fk2 build -f")
@@ -39,21 +28,26 @@ Print = Callable[[str, str], None]
 def logs(
     socket: Path | None, as_json: bool, run: str, job: str | None, follow: bool, attempt: int | None, timestamps: bool
 ) -> None:
-    """Print the output of JOB in RUN, or of all its jobs.
+    """Print the output of JOB in RUN, or of all its jobs. Of an execution the same for its steps.
 
     Without JOB each line follows its job's name. GitHub's markers are shown as headings; --json prints
     one object a line (coterie.log/1) and leaves them in.
     """
+    if attempt is not None and job is None:
+        raise UserError("--attempt needs a JOB", "coterie workflow logs RUN JOB --attempt N")
     client = client_of(socket)
-    document = client.run(run)
+    document = find_target(client, run)
+    if is_execution(document):
+        from coterie.cli.execution_logs import print_logs
+
+        print_logs(client, document["id"], job, attempt, follow, as_json, timestamps)
+        return
     if job is not None:
         name = find_job(document, job)
-        show = _printer(document["run"], as_json, timestamps, 0)
+        show = printer(document["run"], as_json, timestamps, 0)
         _print_one(client, document, name, attempt, follow, show)
         return
-    if attempt is not None:
-        raise UserError("--attempt needs a JOB", "coterie workflow logs RUN JOB --attempt N")
-    show = _printer(document["run"], as_json, timestamps, max(len(each["id"]) for each in document["jobs"]))
+    show = printer(document["run"], as_json, timestamps, max(len(each["id"]) for each in document["jobs"]))
     if follow:
         _follow_all(client, document, show)
     else:
@@ -117,26 +111,3 @@ def _follow_all(client: Client, run: Document, show: Print) -> None:
             break
     for reader in readers.values():
         reader.join()
-
-
-def _printer(run: str, as_json: bool, timestamps: bool, width: int) -> Print:
-    one_at_a_time = threading.Lock()
-
-    def show(job: str, line: str) -> None:
-        if as_json:
-            text = _as_json(run, job, line)
-        elif (shown := readable(line)) is None:
-            return
-        else:
-            time = f"{paint(line[: TIMESTAMP_CHARS - 1], 'dim')} " if timestamps else ""
-            text = (f"{paint(job.ljust(width) + ' |', 'dim')} " if width else "") + time + shown
-        with one_at_a_time:
-            print(text, flush=True)
-
-    return show
-
-
-def _as_json(run: str, job: str, line: str) -> str:
-    bare = without_time(line)
-    time = line[: TIMESTAMP_CHARS - 1] if bare is not line else None
-    return json.dumps({"schema": "coterie.log/1", "run": run, "job": job, "time": time, "line": bare})

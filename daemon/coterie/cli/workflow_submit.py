@@ -1,21 +1,25 @@
 """`coterie workflow submit`."""
 
 import json
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import click
+from click.core import ParameterSource
 
 from coterie.cli.options import client_of, daemon_options
 from coterie.cli.output import print_json, say
+from coterie.cli.targets import names_execution
+from coterie.cli.typed_values import pairs
 from coterie.cli.words import short_run
 from coterie.control.client import Client, Document
 from coterie_protocols.errors import UserError
 
 PRIORITIES = {"critical": 1.0, "high": 2.0, "normal": 3.0, "low": 4.0, "background": 6.0}
 PAYLOAD_BYTES_MAX = 1024 * 1024
+FOR_ACTIONS = frozenset({"event", "payload", "placement", "retries", "care"})
+FOR_ENGINE = frozenset({"key"})
 
 
 class Priority(click.ParamType[float, str]):
@@ -39,7 +43,7 @@ class Priority(click.ParamType[float, str]):
 @click.command("submit", epilog="Example:  coterie workflow submit ci.yml --input target=prod --watch")
 @daemon_options
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--input", "inputs", multiple=True, metavar="K=V", help="An input of workflow_dispatch; may repeat.")
+@click.option("--input", "inputs", multiple=True, metavar="K=V", help="An input of the workflow; may repeat.")
 @click.option("--event", help="The event that the run is for  [default: workflow_dispatch, else the file's first]")
 @click.option("--payload", type=click.Path(path_type=Path), metavar="FILE", help="The event's payload as JSON.")
 @click.option("--priority", default="normal", show_default=True, type=Priority(), help="Lower is sooner.")
@@ -56,26 +60,66 @@ class Priority(click.ParamType[float, str]):
     show_default=True,
     help="How to weigh running twice against not running.",
 )
+@click.option("--key", help="Submit once: the same key again gives the same execution.")
 @click.option("--no-source", is_flag=True, help="Send no source tree, even where a step checks it out.")
 @click.option("--watch", "watching", is_flag=True, help="Follow the run to its end; the exit code is its result.")
 @click.pass_context
 def submit(context: click.Context, /, socket: Path | None, as_json: bool, watching: bool, **given: Any) -> None:
     """Submit a run of the workflow FILE.
 
-    The source tree around it goes along if a step checks it out. Prints the run's id.
+    The source tree around it goes along if a step needs it. Prints the run's id.
     Problems of the file are told at once, with exit code 65.
-    """
-    client = client_of(socket)
-    run = submit_file(client, **given)
-    if watching:
-        from coterie.cli.watch import watch_run
 
-        context.exit(watch_run(client, run["run"], as_json, final_only=True))
-    if as_json:
-        print_json(run)
+    A `coterie: 1` file is executed by the daemon of this machine: --key is for these, and --event, --payload,
+    --placement, --retries and --care are for GitHub Actions files.
+    """
+    from coterie.cli.workflow_kind import is_engine_workflow
+
+    client = client_of(socket)
+    said = {name for name in given if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    if is_engine_workflow(given["file"]):
+        document = _execute(client, given, said)
+        name = str(document["id"])
     else:
-        print(run["run"])
-        say(f"follow it with: coterie workflow watch {short_run(run['run'])}")
+        _refuse(said & FOR_ENGINE, "`coterie: 1` files")
+        document = submit_file(client, **{key: value for key, value in given.items() if key not in FOR_ENGINE})
+        name = str(document["run"])
+    if watching:
+        context.exit(_watch(client, name, as_json))
+    if as_json:
+        print_json(document)
+    else:
+        print(name)
+        say(f"follow it with: coterie workflow watch {short_run(name)}")
+
+
+def _refuse(options: set[str], whose: str) -> None:
+    if options:
+        raise UserError(f"--{min(options)} is for {whose}", "leave it out")
+
+
+def _execute(client: Client, given: Mapping[str, Any], said: set[str]) -> Document:
+    from coterie.cli.execution_submit import submit_execution
+
+    _refuse(said & FOR_ACTIONS, "GitHub Actions files")
+    return submit_execution(
+        client,
+        given["file"],
+        inputs=given["inputs"],
+        key=given["key"],
+        priority=given["priority"] if "priority" in said else None,
+        no_source=given["no_source"],
+    )
+
+
+def _watch(client: Client, name: str, as_json: bool) -> int:
+    if names_execution(name):
+        from coterie.cli.execution_watch import watch_execution
+
+        return watch_execution(client, name, as_json, final_only=True)
+    from coterie.cli.watch import watch_run
+
+    return watch_run(client, name, as_json, final_only=True)
 
 
 def submit_file(
@@ -94,9 +138,10 @@ def submit_file(
     """Plans a file here, sends its source tree if a step needs it, and submits it. Raises UserError."""
     from coterie.cli.git_facts import git_facts
     from coterie.cli.workflow_file import needs_source, read_workflow
+    from coterie.client_source import upload_tree
     from coterie.source_tree import source_root
 
-    given = dict(map(_input, inputs))
+    given = pairs(inputs, "--input ")
     git = git_facts(file.absolute().parent)
     workflow = read_workflow(file, event, given, True, git)
     root = source_root(file)
@@ -114,29 +159,8 @@ def submit_file(
         "git": git,
     }
     if needs_source(workflow.plan) and not no_source:
-        client.health()  # a daemon that is not there is told before a large tree is packed
-        request["source"] = _upload(client, root)
+        request["source"] = upload_tree(client, root, say)
     return client.submit(request)
-
-
-def _upload(client: Client, root: Path) -> str:
-    from coterie.source_tree import pack_source
-
-    if root in (Path("/"), Path.home()):
-        raise UserError(f"the source tree would be all of {root}", "put the workflow into a folder of its own")
-    with tempfile.TemporaryDirectory(prefix="coterie-") as folder:
-        tar = Path(folder) / "source.tar"
-        packed = pack_source(root, tar)
-        for name in packed.left_out:
-            say(f"left out of the source tree: {name}")
-        return client.upload(tar)
-
-
-def _input(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise UserError(f"--input {text!r} is not of the form NAME=VALUE", "for example: --input target=prod")
-    return name, value
 
 
 def _payload(path: Path | None) -> dict[str, object]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from coterie.cli.options import client_of, daemon_options, run_argument
+from coterie.cli.targets import find_target, is_execution
 
 
 @click.command("watch", epilog="Example:  coterie workflow watch 3fk2 && echo passed")
@@ -17,6 +18,12 @@ def watch(context: click.Context, /, socket: Path | None, as_json: bool, run: st
     That is 0 for success and 1 for anything else. Ctrl-C leaves the run alone.
     --json prints the run as one object a line each time it changes.
     """
+    client = client_of(socket)
+    found = find_target(client, run)
+    if is_execution(found):
+        from coterie.cli.execution_watch import watch_execution
+
+        context.exit(watch_execution(client, found["id"], as_json))
     from coterie.cli.watch import watch_run
 
-    context.exit(watch_run(client_of(socket), run, as_json))
+    context.exit(watch_run(client, found["run"], as_json))

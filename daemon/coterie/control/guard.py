@@ -1,6 +1,6 @@
 """Stands between the socket and the routes: bounds every request, and turns every error into a problem document."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -24,11 +24,15 @@ _log = structlog.get_logger("coterie.control")
 
 
 class Guard:
-    """ASGI middleware. A POST to a path in `streamed` reads its body itself, within bounds of its own."""
+    """ASGI middleware. A POST to a path in `streamed` reads its body itself, within bounds of its own.
 
-    def __init__(self, app: Application, streamed: frozenset[str]) -> None:
+    `large` has the bytes that a body may have at those paths where that is more than BODY_BYTES_MAX.
+    """
+
+    def __init__(self, app: Application, streamed: frozenset[str], large: Mapping[str, int]) -> None:
         self._inner = app
         self._streamed = streamed
+        self._large = large
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -37,20 +41,30 @@ class Guard:
         response = _Response(send)
         try:
             streamed = scope["method"] == "POST" and scope["path"] in self._streamed
-            bounded = receive if streamed else await _whole_body(receive)
+            bounded = receive if streamed else await _whole_body(receive, self._bytes_max(scope))
             await self._inner(scope, bounded, response.send)
         except Exception as error:  # noqa: BLE001 - the border between requests: ours go to the log, the user's to the user
             await self._fail(scope, receive, response, error)
 
+    def _bytes_max(self, scope: Scope) -> int:
+        return self._large.get(scope["path"], BODY_BYTES_MAX)
+
     async def _fail(self, scope: Scope, receive: Receive, response: "_Response", error: Exception) -> None:
-        told = user_error_in(error)
-        if told is None:
-            _log.error("request failed", method=scope["method"], path=scope["path"], exc_info=error)
+        problem = problem_in(error, scope["method"], scope["path"])
         if response.started:
             # Too late for a document. An answer that is left unfinished makes hypercorn break the connection off.
             _log.info("stream broken off", path=scope["path"], reason=str(error))
             return
-        await _send_problem(receive, response, problem_of(told) if told else problem_of_bug())
+        await _send_problem(receive, response, problem)
+
+
+def problem_in(error: Exception, method: str, path: str) -> Problem:
+    """What a request is answered with that raised `error`; our own bugs go to the log."""
+    told = user_error_in(error)
+    if told is None:
+        _log.error("request failed", method=method, path=path, exc_info=error)
+        return problem_of_bug()
+    return problem_of(told)
 
 
 class _Response:
@@ -71,7 +85,7 @@ def user_error_in(error: BaseException) -> UserError | None:
     return error if isinstance(error, UserError) else None
 
 
-async def _whole_body(receive: Receive) -> Receive:
+async def _whole_body(receive: Receive, bytes_max: int) -> Receive:
     """Reads the body to its end and returns a `receive` that gives it in one piece, then waits for the end."""
     body = bytearray()
     more = True
@@ -82,9 +96,9 @@ async def _whole_body(receive: Receive) -> Receive:
                 break
             body += message.get("body", b"")
             more = message.get("more_body", False)
-            if len(body) > BODY_BYTES_MAX:
+            if len(body) > bytes_max:
                 raise RequestRefused(
-                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request has more than {BODY_BYTES_MAX} bytes"
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request has more than {bytes_max} bytes"
                 )
     if patience.cancelled_caught:
         raise RequestRefused(HTTPStatus.REQUEST_TIMEOUT, f"the request took longer than {BODY_TIMEOUT_S:g} s")

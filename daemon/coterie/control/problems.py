@@ -1,7 +1,9 @@
 """Problem documents (RFC 9457): what the control socket answers when a request fails, and who is to blame."""
 
 import json
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any, cast
 
 from coterie.control.schemas import Problem
 from coterie_protocols.errors import UserError
@@ -9,6 +11,7 @@ from coterie_protocols.errors import UserError
 MEDIA_TYPE = "application/problem+json"
 EXIT_INTERNAL = 70
 EXIT_USAGE = 2
+VALIDATION_PROBLEMS_MAX = 10
 HTTP_OF_EXIT = {
     2: HTTPStatus.BAD_REQUEST,
     4: HTTPStatus.FORBIDDEN,
@@ -49,6 +52,15 @@ def problem_of_bug() -> Problem:
 def problem_of_status(status: int, detail: str) -> Problem:
     """The problem document of a plain HTTP error such as an unknown path."""
     return _problem(HTTPStatus(status), "bad-request", detail, "see /v1/openapi.json", EXIT_USAGE)
+
+
+def sentence_of(problems: Sequence[Mapping[str, Any]]) -> str:
+    """What pydantic found wrong with a request, each with its place."""
+    told: list[str] = []
+    for problem in problems[:VALIDATION_PROBLEMS_MAX]:
+        place = cast("tuple[str | int, ...]", problem["loc"])
+        told.append(f"{'.'.join(str(part) for part in place)}: {problem['msg']}")
+    return "; ".join(told)
 
 
 def body_of(problem: Problem) -> bytes:

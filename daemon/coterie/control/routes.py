@@ -1,7 +1,6 @@
 """The routes under /v1, each a thin translation between HTTP and the `Daemon` protocol."""
 
 import os
-from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Annotated, Any, cast
 
@@ -15,20 +14,25 @@ from starlette.responses import Response
 
 from coterie.control import schemas
 from coterie.control.events import event_stream
+from coterie.control.execution_routes import execution_routes
+from coterie.control.execution_schemas import DOCUMENT_BYTES_MAX
+from coterie.control.execution_submit import EXECUTIONS_PATH, Submitting
 from coterie.control.guard import Guard
-from coterie.control.problems import MEDIA_TYPE, body_of, problem_of_status
+from coterie.control.problems import MEDIA_TYPE, body_of, problem_of_status, sentence_of
 from coterie.control.streams import EVENT_STREAM, StreamResponse
 from coterie.control.uploads import Uploads
+from coterie.executions.service import Executions
 from coterie.views import Daemon, SubmitRequest
 
 RUNS_MAX = 1000
 SOURCES_PATH = "/v1/sources"
 OPENAPI_PATH = "/v1/openapi.json"
-VALIDATION_PROBLEMS_MAX = 10
 
 
-def create_app(daemon: Daemon, uploads: Uploads, version: str) -> FastAPI:
-    """The application that serves `daemon`."""
+def create_app(
+    daemon: Daemon, uploads: Uploads, version: str, executions: Executions | None, submitting: Submitting | None
+) -> FastAPI:
+    """The application that serves `daemon` and, where it executes workflows, its executions."""
     app = FastAPI(
         title="Coterie control socket",
         version=version,
@@ -40,7 +44,10 @@ def create_app(daemon: Daemon, uploads: Uploads, version: str) -> FastAPI:
     app.include_router(_views(daemon))
     app.include_router(_actions(daemon, uploads))
     app.include_router(_streams(daemon))
-    app.add_middleware(cast("Any", Guard), streamed=frozenset({SOURCES_PATH}))
+    if executions is not None and submitting is not None:
+        app.include_router(execution_routes(daemon, executions, submitting))
+    large = {EXECUTIONS_PATH: DOCUMENT_BYTES_MAX}
+    app.add_middleware(cast("Any", Guard), streamed=frozenset({SOURCES_PATH}), large=large)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _plain)
     return app
@@ -189,7 +196,7 @@ async def _stop(daemon: Daemon) -> None:
 
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return _problem_response(422, _sentence(error.errors()))
+    return _problem_response(422, sentence_of(error.errors()))
 
 
 async def _plain(_: Request, error: Exception) -> Response:
@@ -199,14 +206,6 @@ async def _plain(_: Request, error: Exception) -> Response:
 
 def _problem_response(status: int, detail: str) -> Response:
     return Response(body_of(problem_of_status(status, detail)), status, media_type=MEDIA_TYPE)
-
-
-def _sentence(problems: Sequence[dict[str, object]]) -> str:
-    told: list[str] = []
-    for problem in problems[:VALIDATION_PROBLEMS_MAX]:
-        place = cast("tuple[str | int, ...]", problem["loc"])
-        told.append(f"{'.'.join(str(part) for part in place)}: {problem['msg']}")
-    return "; ".join(told)
 
 
 def _use(*_: object) -> None:

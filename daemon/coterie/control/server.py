@@ -19,9 +19,12 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
+from coterie.control.execution_quick import answer_submissions
+from coterie.control.execution_submit import PEER_UID, Submitting
 from coterie.control.routes import create_app
 from coterie.control.socket_file import CREDENTIALS_BYTES, uid_of_credentials
 from coterie.control.uploads import Uploads
+from coterie.executions.service import Executions
 from coterie.views import Daemon
 
 CONNECTIONS_MAX: Final = 128
@@ -33,19 +36,28 @@ _log = structlog.get_logger("coterie.control")
 
 
 async def serve(
-    listener: socket.socket, daemon: Daemon, *, incoming_dir: Path, source_bytes_max: int, version: str
+    listener: socket.socket,
+    daemon: Daemon,
+    *,
+    incoming_dir: Path,
+    source_bytes_max: int,
+    version: str,
+    executions: Executions | None = None,
 ) -> None:
-    """Serves `daemon` on a listening Unix socket (see `control_socket`) until cancelled.
+    """Serves `daemon` and its `executions` on a listening Unix socket (see `control_socket`) until cancelled.
 
     Uploaded source trees wait in `incoming_dir`, each of `source_bytes_max` bytes at most.
     """
     uploads = Uploads(incoming_dir, source_bytes_max)
     uploads.clear()
-    await _Server(create_app(daemon, uploads, version)).run(listener)
+    submitting = None if executions is None else Submitting(executions, uploads)
+    app = create_app(daemon, uploads, version, executions, submitting)
+    await _Server(app, submitting).run(listener)
 
 
 class _Server:
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, submitting: Submitting | None) -> None:
+        self._submitting = submitting
         self._app = ASGIWrapper(cast("Any", app))
         self._config = _configuration()
         self._context = WorkerContext(None)
@@ -66,7 +78,12 @@ class _Server:
             connection.abort()
             return
         self._connections.add(connection)
+        PEER_UID.set(connection.uid())
         try:
+            if self._submitting is not None:
+                connection.unread = await answer_submissions(connection, self._submitting, IDLE_TIMEOUT_S)
+                if not connection.unread:
+                    return
             state = ConnectionState({})
             await TCPServer(self._app, self._config, self._context, state, cast("Any", connection)).run()
         except Exception:  # noqa: BLE001 - whatever a client sends costs it its connection, and us nothing but a line in the log
@@ -87,9 +104,10 @@ class _Server:
 
 
 class _Connection:
-    """The part of a trio stream that hypercorn uses, with sends that give up."""
+    """The part of a trio stream that hypercorn uses, with sends that give up. `unread` is received first."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
+        self.unread = b""
         self._stream = stream
         self.socket = stream.socket
 
@@ -101,6 +119,9 @@ class _Connection:
             raise trio.BrokenResourceError(f"a client read nothing for {SEND_TIMEOUT_S:g} s")
 
     async def receive_some(self, bytes_max: int) -> bytes:
+        if self.unread:
+            unread, self.unread = self.unread, b""
+            return unread
         return bytes(await self._stream.receive_some(bytes_max))
 
     async def send_eof(self) -> None:
