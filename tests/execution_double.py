@@ -1,6 +1,7 @@
 """A control socket that is made of tables: executions, their steps, logs and events, and runs of the coterie."""
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -293,6 +294,11 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingMixIn, UnixStreamServer):
     daemon_threads = True
     block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client may leave in the middle of an answer."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 @contextmanager

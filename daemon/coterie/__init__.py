@@ -10,7 +10,8 @@ TYPE_CHECKING = False  # as checkers understand it; typing itself would be most 
 if TYPE_CHECKING:
     from coterie.client import Client
     from coterie.client_execution import Execution
-    from coterie.engine.context import ExecutionContext, current_context
+    from coterie.client_run import Run, RunFailed
+    from coterie.engine.context import ExecutionContext, current_context, heartbeat
     from coterie.engine.decorators import step, task, workflow
     from coterie.engine.definition import Result, Task, Workflow
     from coterie.engine.engine import WorkflowEngine
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     )
     from coterie.engine.failures import Classifier
     from coterie.engine.model import InputSpec
-    from coterie.engine.outcome import WorkflowFailed, WorkflowResult
+    from coterie.engine.outcome import WorkflowFailed, WorkflowResult, WorkflowStatus
     from coterie.engine.plan import ExecutionPlan
     from coterie.engine.retry import RetryConfig
     from coterie.engine.settings import EngineSettings
@@ -42,6 +43,8 @@ __all__ = [
     "InputSpec",
     "Result",
     "RetryConfig",
+    "Run",
+    "RunFailed",
     "StepCall",
     "StepExecutor",
     "StepExecutorFactory",
@@ -53,7 +56,9 @@ __all__ = [
     "WorkflowEngine",
     "WorkflowFailed",
     "WorkflowResult",
+    "WorkflowStatus",
     "current_context",
+    "heartbeat",
     "step",
     "task",
     "workflow",
@@ -62,7 +67,8 @@ __all__ = [
 _NAMES = {
     "coterie.client": ("Client",),
     "coterie.client_execution": ("Execution",),
-    "coterie.engine.context": ("ExecutionContext", "current_context"),
+    "coterie.client_run": ("Run", "RunFailed"),
+    "coterie.engine.context": ("ExecutionContext", "current_context", "heartbeat"),
     "coterie.engine.decorators": ("step", "task", "workflow"),
     "coterie.engine.definition": ("Result", "Task", "Workflow"),
     "coterie.engine.engine": ("WorkflowEngine",),
@@ -75,7 +81,7 @@ _NAMES = {
     ),
     "coterie.engine.failures": ("Classifier",),
     "coterie.engine.model": ("InputSpec",),
-    "coterie.engine.outcome": ("WorkflowFailed", "WorkflowResult"),
+    "coterie.engine.outcome": ("WorkflowFailed", "WorkflowResult", "WorkflowStatus"),
     "coterie.engine.plan": ("ExecutionPlan",),
     "coterie.engine.retry": ("RetryConfig",),
     "coterie.engine.settings": ("EngineSettings",),

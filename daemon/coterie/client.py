@@ -6,11 +6,13 @@ print(run.wait(timeout=600).outputs)
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, assert_never
+from typing import TYPE_CHECKING, Any, Literal, assert_never, overload
 
 from coterie.client_execution import Execution
 from coterie.client_request import prepare
+from coterie.client_run import Run
 from coterie.client_source import upload_tree
+from coterie.client_spread import submit_spread
 from coterie.control.client import find_client
 from coterie.control.connection import Document
 from coterie_protocols.errors import UserError
@@ -35,6 +37,27 @@ class Client:
     def __init__(self, socket: str | Path | None = None) -> None:
         self.calls = find_client(None if socket is None else Path(socket))
 
+    @overload
+    def submit(
+        self,
+        what: "Workflow | WorkflowSpec | str | Path",
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+        priority: float | None = None,
+        source: bool | str | Path = True,
+        placement: Literal["local"] = "local",
+    ) -> Execution: ...
+    @overload
+    def submit(
+        self,
+        what: "Workflow | WorkflowSpec | str | Path",
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        priority: float | None = None,
+        source: bool | str | Path = True,
+        placement: Literal["run", "job"],
+    ) -> Run: ...
     def submit(
         self,
         what: "Workflow | WorkflowSpec | str | Path",
@@ -44,22 +67,23 @@ class Client:
         priority: float | None = None,
         source: bool | str | Path = True,
         placement: Placement = "local",
-    ) -> Execution:
-        """Submits an execution; it is durable when this returns, and goes on whatever becomes of this process.
+    ) -> Any:
+        """Submits a workflow; it is durable when this returns, and goes on whatever becomes of this process.
 
         `what` is a `Workflow`, what a decorated workflow's `.build(...)` returned, a `WorkflowSpec`, or the path of a
-        `coterie: 1` file. The same `key` again gives the execution that was submitted with it first. Lower `priority`
-        is sooner. With `source` the tree around the functions goes along where a step needs it, or the tree that it
-        names. Raises InvalidWorkflow, UserError.
+        `coterie: 1` file. Returns an `Execution`, or a `Run` where the coterie carries it out (`placement`). The same
+        `key` again gives the execution that was submitted with it first. Lower `priority` is sooner. With `source` the
+        tree around the functions goes along where a step needs it, or the tree that it names. Raises InvalidWorkflow,
+        UserError.
         """
         match placement:
             case "local":
                 return self._execute(what, inputs or {}, key, priority, source)
             case "run" | "job":
-                raise UserError(
-                    f"placement {placement!r} is not to be had from a Client: it executes on this machine",
-                    "leave placement out, or submit a GitHub Actions file with `coterie workflow submit`",
-                )
+                if key is not None:
+                    raise UserError("a run of the coterie has no key", "leave out key, or use placement local")
+                prepared = prepare(what, None if isinstance(source, bool) else Path(source))
+                return submit_spread(self.calls, prepared, inputs or {}, placement, priority, source is not False)
             case _:
                 assert_never(placement)
 

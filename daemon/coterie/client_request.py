@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -24,11 +24,16 @@ INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A workflow, its document, and the top of the source tree that goes along; None where no step needs one."""
+    """A workflow, its document, and the top of its source tree; `root` is None where no step needs the tree."""
 
     spec: "WorkflowSpec"
     document: "dict[str, Json]"
-    root: Path | None
+    tree: Path
+
+    @property
+    def root(self) -> Path | None:
+        """The tree that goes along."""
+        return self.tree if needs_source(self.document) else None
 
 
 def prepare(what: object, root: Path | None = None) -> Prepared:
@@ -60,7 +65,8 @@ def prepare_file(path: Path, root: Path | None = None) -> Prepared:
     spec = read_workflow_file(path, top)
     if not is_engine_file(path.read_text(errors="replace")):
         raise UserError(f"{path} is no workflow file of the engine", "its first line must be `coterie: 1`")
-    return _sent(spec, {}, top)
+    prepared = _sent(spec, {}, top)
+    return prepared if root else replace(prepared, tree=_tree_of_file(path, top, prepared.document))
 
 
 def needs_source(document: "Mapping[str, Json]") -> bool:
@@ -97,7 +103,7 @@ def _sent(spec: "WorkflowSpec", names: Mapping[str, str], root: Path) -> Prepare
         name = step.get("config", {}).get("function")
         if step["type"] == "process" and isinstance(name, str):
             step["config"]["function"] = _import_path(name, names)
-    return Prepared(spec, document, root if needs_source(document) else None)
+    return Prepared(spec, document, root)
 
 
 def _import_path(name: str, names: Mapping[str, str]) -> str:
@@ -125,6 +131,24 @@ def _all_steps(steps: "Iterable[Json]") -> "Iterator[dict[str, Json]]":
 
 
 # --- the source tree around functions ---
+
+
+def _tree_of_file(path: Path, top: Path, document: "Mapping[str, Json]") -> Path:
+    """The top of the work tree; the file's own folder where the modules that it names lie there, and not at the top."""
+    folder = path.resolve().parent
+    modules = {_module_of(step) for step in _all_steps(document["steps"])} - {""}
+    at_top = all(_lies_in(top, module) or _lies_in(top / "src", module) for module in modules)
+    return top if at_top or not all(_lies_in(folder, module) for module in modules) else folder
+
+
+def _module_of(step: "Mapping[str, Json]") -> str:
+    config = step.get("config", {})
+    name = config.get({"process": "function", "data_validation": "model"}.get(step["type"], ""))
+    return name.partition(":")[0].partition(".")[0] if isinstance(name, str) else ""
+
+
+def _lies_in(folder: Path, module: str) -> bool:
+    return (folder / f"{module}.py").is_file() or (folder / module).is_dir()
 
 
 def root_of(functions: Iterable[Callable[..., Any]]) -> Path:

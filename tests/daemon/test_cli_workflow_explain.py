@@ -82,7 +82,7 @@ GPU = {"labels": ["gpu"], "job": "train", "needs": []}
             "every peer that could run it is busy: beta (2 slots)",
         ),
         ([job("b", "queued", **GPU)], [member("beta", OTHER, labels=["gpu"])], "waits to be claimed by beta"),
-        ([job("b", "queued", reason="no company")], [], "no company"),
+        ([job("b", "queued", reason="no company", labels=[])], [member("alpha", PEER)], "no company"),
         ([job("b", "failure", reason="exit code 3")], [member("alpha", PEER)], "ended on alpha: exit code 3"),
     ],
 )

@@ -110,7 +110,7 @@ def test_a_decorated_workflow_is_sent_with_what_its_maps_run(
     assert mapped["config"]["step"]["config"]["function"] == "jobs_of_a_test:fetch"
     assert double.uploads == []
     with pytest.raises(UserError, match="with its arguments") as error:
-        client.submit(etl)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        client.submit(etl)  # type: ignore[call-overload]  # pyright: ignore
     assert "etl.build(...)" in error.value.hint
 
 
@@ -159,6 +159,19 @@ def test_modules_in_src_and_in_packages_belong_to_the_work_tree(
         del sys.modules[name]
 
 
+def test_a_file_in_a_folder_of_a_work_tree_finds_its_modules(tmp_path: Path) -> None:
+    folder = tmp_path / "flows"
+    folder.mkdir()
+    (folder / "nightly.yaml").write_text(FILE)
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    assert prepare(folder / "nightly.yaml").root == tmp_path
+    (folder / "jobs.py").write_text(MODULE)
+    assert prepare(folder / "nightly.yaml").root == folder
+    (tmp_path / "src" / "jobs").mkdir(parents=True)
+    assert prepare(folder / "nightly.yaml").root == tmp_path
+    assert prepare(folder / "nightly.yaml", folder).root == folder
+
+
 def nested() -> Any:
     def inner() -> None: ...
 
@@ -188,15 +201,16 @@ def test_functions_from_two_trees(client: Client, jobs: ModuleType) -> None:
         client.submit(etl)
 
 
-@pytest.mark.parametrize("placement", ["run", "job"])
-def test_placements_that_are_elsewhere(client: Client, jobs: ModuleType, placement: Any) -> None:
-    with pytest.raises(UserError, match=f"placement '{placement}'"):
-        client.submit(built(jobs), placement=placement)
+def test_what_the_coterie_cannot_do(client: Client, jobs: ModuleType) -> None:
+    with pytest.raises(UserError, match="has a compensation"):
+        client.submit(built(jobs), placement="job")
+    with pytest.raises(UserError, match="has no key"):
+        client.submit(built(jobs), key="once", placement="job")  # type: ignore[call-overload]  # pyright: ignore
 
 
 def test_what_is_no_workflow(client: Client, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a int can't be submitted"):
-        client.submit(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        client.submit(7)  # type: ignore[call-overload]  # pyright: ignore
     with pytest.raises(UserError, match="cannot be read"):
         client.submit(tmp_path / "none.yaml")
     (tmp_path / "ci.yml").write_text("on: push\njobs: {}\n")

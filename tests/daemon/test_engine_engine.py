@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -743,5 +744,22 @@ def test_more_ready_steps_than_the_admission_is_told_of(run: Run, monkeypatch: p
         assert (await engine.execute_workflow("w")).ok
         assert order[:2] == ["urgent", "s0"]
         assert order[1:] == [f"s{number}" for number in range(20)]
+
+    run(main)
+
+
+def test_a_command_that_comes_with_the_end_is_answered(run: Run) -> None:
+    async def main() -> None:
+        for turns in range(12):  # of the loop, until the command is given
+            engine = WorkflowEngine()
+            engine.create_workflow("w").add_task(Task("a", anyio.lowlevel.checkpoint))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(engine.execute_workflow, "w")
+                for _ in range(turns):
+                    await anyio.lowlevel.checkpoint()
+                with suppress(UserError):
+                    await engine.pause_workflow("w")
+                    await engine.resume_workflow("w")
+            assert engine.get_workflow_status("w").status == "completed"
 
     run(main)

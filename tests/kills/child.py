@@ -7,10 +7,15 @@ returns depends on what its needs returned, so that a result that was lost or mi
 import os
 import random
 import sys
+from pathlib import Path
 from typing import Final
 
 import anyio
 
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import power_cut
 from coterie.engine.context import current_context
 from coterie.engine.definition import Task, Workflow
 from coterie.engine.engine import WorkflowEngine
@@ -19,6 +24,7 @@ STEPS: Final = 200
 CONCURRENT: Final = 4
 STEP_S: Final = 0.002
 KEY: Final = "the run"
+RECORDED: Final = "POWER_CUT_LOG" in os.environ
 
 
 def needs_of(number: int) -> list[int]:
@@ -48,6 +54,8 @@ def workflow_on(ledger: int) -> Workflow:
     async def work(*needed: int) -> int:
         context = current_context()
         os.write(ledger, f"{context.step_id} {context.attempt} {context.idempotency_key}\n".encode())
+        if RECORDED:
+            power_cut.mark(context.step_id)
         await anyio.sleep(STEP_S)
         return result_of(int(context.step_id[1:]), list(needed))
 

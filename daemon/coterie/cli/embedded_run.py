@@ -23,7 +23,6 @@ from coterie.engine.journal import ExecutionRecord
 from coterie.engine.model import plan_hash
 from coterie.engine.spec_document import spec_from_json
 from coterie.engine.submission import Request
-from coterie.source_tree import source_root
 from coterie_protocols.errors import UserError
 
 Answers = Mapping[str, Mapping[str, str]]
@@ -41,11 +40,10 @@ def start_run(file: Path, store: Path | None, inputs: Sequence[str], answers: Se
     prepared = prepare_file(file)
     given = typed_inputs(prepared.spec, inputs)
     known = _answers(answers)
-    root = source_root(file)
 
     def begin(engine: WorkflowEngine) -> ExecutionRecord:
         spec = spec_from_json(prepared.document)
-        return engine.submissions.accept(Request(spec, given, source=str(root)))
+        return engine.submissions.accept(Request(spec, given, source=str(prepared.tree)))
 
     engine = WorkflowEngine()  # has no store: it only says what is wrong before a folder is made
     engine.submissions.plan(prepared.spec)

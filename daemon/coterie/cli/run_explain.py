@@ -40,7 +40,7 @@ def _why(job: Document, jobs: Sequence[Document], members: Document) -> str:
         case "waiting":
             return _waits_for(job, jobs)
         case "queued":
-            return job["reason"] or _nobody_yet(job, members, names)
+            return _lacking(job, members, names) or job["reason"] or _nobody_yet(job, members, names)
         case "running":
             since = f" since {clock_time(job['started_at'])}" if job["started_at"] else ""
             at = f", at step {job['step']!r}" if job["step"] else ""
@@ -68,16 +68,20 @@ def _needed(job: Document, jobs: Sequence[Document]) -> list[Document]:
     return [other for other in jobs if other["id"] in needs or other["job"] in needs]
 
 
-def _nobody_yet(job: Document, members: Document, names: dict[str, str]) -> str:
-    """Why no peer has claimed a job that could run."""
-    wanted = {str(label).lower() for label in job["labels"]}
-    workers = [member for member in members["members"] if "work" in member["roles"]]
-    fitting = [member for member in workers if wanted <= {str(label).lower() for label in member["labels"]}]
+def _lacking(job: Document, members: Document, names: dict[str, str]) -> str:
+    """What no member could ever give the job."""
+    workers = _workers(members)
     if not workers:
         return "no member of the coterie may work; invite one with the role `work`"
-    if not fitting:
-        told = "; ".join(f"{names[member['peer']]} has {', '.join(member['labels']) or 'none'}" for member in workers)
-        return f"no peer has the labels {', '.join(job['labels'])}: {told}"
+    if _fitting(job, workers):
+        return ""
+    told = "; ".join(f"{names[member['peer']]} has {', '.join(member['labels']) or 'none'}" for member in workers)
+    return f"no peer has the labels {', '.join(job['labels'])}: {told}"
+
+
+def _nobody_yet(job: Document, members: Document, names: dict[str, str]) -> str:
+    """Why no peer that could run the job has claimed it."""
+    fitting = _fitting(job, _workers(members))
     here = [member for member in fitting if member["state"] in PRESENT]
     if not here:
         told = ", ".join(f"{names[member['peer']]} is {member['state']}" for member in fitting)
@@ -87,3 +91,13 @@ def _nobody_yet(job: Document, members: Document, names: dict[str, str]) -> str:
         told = ", ".join(f"{names[member['peer']]} ({member['slots']} slots)" for member in here)
         return f"every peer that could run it is busy: {told}"
     return f"waits to be claimed by {', '.join(free)}"
+
+
+def _workers(members: Document) -> list[Document]:
+    return [member for member in members["members"] if "work" in member["roles"]]
+
+
+def _fitting(job: Document, workers: Sequence[Document]) -> list[Document]:
+    """Those whose labels are enough; upper and lower case are one."""
+    wanted = {str(label).lower() for label in job["labels"]}
+    return [member for member in workers if wanted <= {str(label).lower() for label in member["labels"]}]

@@ -18,7 +18,7 @@ from coterie_protocols.errors import UserError
 
 PRIORITIES = {"critical": 1.0, "high": 2.0, "normal": 3.0, "low": 4.0, "background": 6.0}
 PAYLOAD_BYTES_MAX = 1024 * 1024
-FOR_ACTIONS = frozenset({"event", "payload", "placement", "retries", "care"})
+FOR_ACTIONS = frozenset({"event", "payload", "retries", "care"})
 FOR_ENGINE = frozenset({"key"})
 
 
@@ -70,8 +70,9 @@ def submit(context: click.Context, /, socket: Path | None, as_json: bool, watchi
     The source tree around it goes along if a step needs it. Prints the run's id.
     Problems of the file are told at once, with exit code 65.
 
-    A `coterie: 1` file is executed by the daemon of this machine: --key is for these, and --event, --payload,
-    --placement, --retries and --care are for GitHub Actions files.
+    A `coterie: 1` file is executed by the daemon of this machine, or with --placement by the coterie: each step by some
+    peer (job), or all of it by one (run). --key is for these files, and --event, --payload, --retries and --care are
+    for GitHub Actions files.
     """
     from coterie.cli.workflow_kind import is_engine_workflow
 
@@ -79,7 +80,7 @@ def submit(context: click.Context, /, socket: Path | None, as_json: bool, watchi
     said = {name for name in given if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     if is_engine_workflow(given["file"]):
         document = _execute(client, given, said)
-        name = str(document["id"])
+        name = str(document["id"] if "id" in document else document["run"])
     else:
         _refuse(said & FOR_ENGINE, "`coterie: 1` files")
         document = submit_file(client, **{key: value for key, value in given.items() if key not in FOR_ENGINE})
@@ -109,6 +110,7 @@ def _execute(client: Client, given: Mapping[str, Any], said: set[str]) -> Docume
         key=given["key"],
         priority=given["priority"] if "priority" in said else None,
         no_source=given["no_source"],
+        placement=given["placement"] if "placement" in said else "local",
     )
 
 

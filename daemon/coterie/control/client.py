@@ -75,13 +75,13 @@ class Client(ExecutionCalls):
         """Asks the daemon to exit cleanly (coterie.stopping/1)."""
         return self._post("/v1/stop", {})
 
-    def events(self, run: str | None = None) -> Generator[tuple[str, Document]]:
+    def events(self, run: str | None = None, within_s: float | None = None) -> Generator[tuple[str, Document]]:
         """What changes, as (event, document), without end; with `run` its present state comes first.
 
-        Raises StreamEnded when the daemon goes away.
+        Raises StreamEnded when the daemon goes away, TimeoutError after `within_s`.
         """
         query = "" if run is None else f"?{urlencode({'run': run})}"
-        yield from self._events(f"/v1/events{query}")
+        yield from self._events(f"/v1/events{query}", within_s)
         raise self._stopped()
 
     def log(self, run: str, job: str, attempt: int | None, follow: bool, offset: int = 0) -> Generator[bytes]:

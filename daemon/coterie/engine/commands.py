@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from coterie.engine.engine import WorkflowEngine
 
 ERRORS_MAX = 100
+EXPLAINED_MAX = 1000
 
 
 class NotPossible(UserError):
@@ -109,6 +110,9 @@ async def revival(
     """
     record = engine.execution(id_)
     live = engine.core.live.get(record.id)
+    if live is not None and live.over:
+        await live.ended.wait()  # in a moment
+        live, record = None, engine.core.journal.execution(record.id)
     seen = live or engine.submissions.look(record)
     position = None if step is None else _position(seen, step)
     if position is None and not any(seen.machine.counts()[state] for state in ("failed", "cancelled")):
@@ -191,17 +195,20 @@ def explain(engine: "WorkflowEngine", id_: str, step: str | None) -> list[Explai
     else:
         quiet = ("completed",) if record.state in RUN_ENDED else ()
         count = len(live.graph.ids)
-        positions = [at for at in range(count) if live.machine.state(at) not in quiet or at in notes]
-    return [_explained(engine, live, position, notes.get(position, [])) for position in positions]
+        told = {at for at in range(count) if live.machine.state(at) not in quiet}
+        positions = sorted(told | notes.keys())[:EXPLAINED_MAX]
+    return [_explained(engine, live, at, notes.get(at, []), details=step is not None) for at in positions]
 
 
-def _explained(engine: "WorkflowEngine", live: LiveExecution, position: int, notes: list[Note]) -> Explained:
+def _explained(
+    engine: "WorkflowEngine", live: LiveExecution, position: int, notes: list[Note], details: bool
+) -> Explained:
     state, why = live.machine.state(position), live.machine.why(position)
     if state == "ready":
         why = engine.core.admission.why((live.record.id, position)) or "waits for room, behind others of this execution"
     if state == "running":
         why = _running(live, position, notes, engine.core.now_ms()) or why
-    history = tuple({"kind": note.kind, "at_ms": note.at_ms, **_short(note)} for note in notes)
+    history = tuple({"kind": note.kind, "at_ms": note.at_ms, **_told(note, details)} for note in notes)
     return Explained(live.steps.id(position), state, live.machine.attempts(position), why, history)
 
 
@@ -211,12 +218,15 @@ def _running(live: LiveExecution, position: int, notes: list[Note], now_ms: int)
     flight = live.flights.get(position)
     if flight is None:
         return ""
+    if flight.step.type == "wait":
+        return f"waits: {', '.join(f'{name} {value}' for name, value in flight.step.config.items())}"
     told = f", {flight.progress}" if flight.progress else ""
     return f"runs for {(now_ms - flight.started_ms) / 1000:.1f} s{told}"
 
 
-def _short(note: Note) -> dict[str, Json]:
-    return {key: value for key, value in note.body.items() if key not in ("items", "detail")}
+def _told(note: Note, details: bool) -> dict[str, Json]:
+    left_out = ("items",) if details else ("items", "detail")
+    return {key: value for key, value in note.body.items() if key not in left_out}
 
 
 def last_errors(engine: "WorkflowEngine", record: ExecutionRecord) -> dict[str, str]:
@@ -250,6 +260,8 @@ async def _going(engine: "WorkflowEngine", id_: str) -> LiveExecution | None:
     """The execution under way; None for one that has ended."""
     record = engine.execution(id_)
     live = engine.core.live.get(record.id)
+    if live is not None and live.over:
+        return None
     if live is None and record.state not in RUN_ENDED:
         raise NotPossible(f"nothing performs {record.id} now", "resume it first")
     return live

@@ -25,6 +25,7 @@ from coterie.engine.nested import mapped
 from coterie_protocols.errors import UserError
 
 if TYPE_CHECKING:
+    from coterie.client_execution import Execution
     from coterie.engine.engine import WorkflowEngine
     from coterie.engine.outcome import WorkflowResult
     from coterie.engine.plan import ExecutionPlan
@@ -185,6 +186,12 @@ class WorkflowFunction(Generic[P, R]):
         result = await engine.execute_workflow(built.id)
         result.raise_for_status()
         return cast("R", _resolved(returned, result))
+
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> "Execution":
+        """Hands it to the daemon of this machine; see `coterie.Client` for more ways. Raises DaemonNotRunning."""
+        from coterie.client import Client
+
+        return Client().submit(self.build(*args, **kwargs))
 
     def _built(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Workflow, Any]:
         builder = _Builder(Workflow(self.id, self._name, **self._words))

@@ -43,6 +43,13 @@ LOST_MAX: Final = 10
 """How often a step is started again that ran when the engine died: it may be what kills it."""
 
 
+class AlreadyOver(UserError):
+    """It takes no more commands."""
+
+    code = "not-possible"
+    exit_code = 2
+
+
 class LiveExecution:
     """One execution under way. `run` performs it; commands are posted to it and take part in its next turn."""
 
@@ -75,6 +82,8 @@ class LiveExecution:
         self._stops: list[int] = []
         self._undoing: list[int] = []
         self._notes: list[Note] = []
+        self._waiting: set[anyio.Event] = set()  # who waits for a turn, which of them had theirs, and in this turn
+        self._done: set[anyio.Event] = set()
         self._told: list[anyio.Event] = []
         self._queued: list[tuple[int, int]] = []  # a heap of (when the wait is over, position)
         self._state: RunState = "pending"
@@ -89,6 +98,11 @@ class LiveExecution:
     def _host(self) -> "Host":
         assert self._given_host is not None, "an execution that is only looked at runs nothing"
         return self._given_host
+
+    @property
+    def over(self) -> bool:
+        """Has it ended, though `run` may not have returned yet? It takes no more commands then."""
+        return self._over
 
     @property
     def state(self) -> RunState:
@@ -114,6 +128,8 @@ class LiveExecution:
             self.core.live.pop(self.record.id, None)
             self._leave()
             self.ended.set()
+            for told in (*self._told, *self._waiting):
+                told.set()
 
     def post(self, act: Callable[[int], None]) -> None:
         """Has `act(now_ms)` done in the next turn."""
@@ -132,10 +148,21 @@ class LiveExecution:
                 refused.append(error)
             self._told.append(told)
 
-        self.post(then)
-        await told.wait()
+        if self.over:
+            raise AlreadyOver(f"{self.record.id} has {self._state}", "retry or rerun it")
+        self._waiting.add(told)
+        try:
+            self.post(then)
+            await told.wait()
+            done = told in self._done
+        finally:
+            self._waiting.discard(told)
+            self._done.discard(told)
         if refused:
             raise refused[0]
+        if not done:
+            what = "was interrupted" if self._outcome is None else f"has {self._outcome}"
+            raise AlreadyOver(f"{self.record.id} {what}", "resume, retry or rerun it")
 
     def note(self, kind: NoteKind, position: int | None, body: dict[str, Json], now_ms: int) -> None:
         """Keeps something out of the ordinary with this turn's transaction. Call within a turn."""
@@ -367,6 +394,7 @@ class LiveExecution:
             self._tasks.start_soon(self._undo, position)
         told, self._told = self._told, []
         for event in told:
+            self._done.add(event)
             event.set()
 
     async def _fly(self, flight: Flight) -> None:

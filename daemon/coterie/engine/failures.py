@@ -46,6 +46,9 @@ __all__ = [
     "parse_retry_after",
 ]
 
+OWN_TYPES: Final = frozenset(
+    kind.__name__ for kind in (StepFailed, TemporaryFailure, ValidationFailure, ConfigurationFailure, ExitFailed)
+)
 CAUSES_MAX: Final = 8
 """How far `raise ... from` is followed, and how deep groups of exceptions are looked into."""
 
@@ -121,6 +124,12 @@ class Failure:
     type_name: str = ""
     detail: str = ""
     retry_after_s: float | None = None
+
+    @property
+    def sentence(self) -> str:
+        """What failed, for people: a KeyError's message alone says nothing."""
+        plain = self.type_name in OWN_TYPES or not self.type_name
+        return self.message if plain else f"{self.type_name}: {self.message}".removesuffix(": ")
 
     def to_json(self) -> dict[str, Any]:
         """As notes and the API have it."""

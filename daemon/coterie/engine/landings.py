@@ -98,7 +98,7 @@ class Landings:
         if verdict.retry_at_ms is not None:
             self._machine.retry_at(position, verdict.retry_at_ms, now_ms)
         else:
-            self.fail(position, failure.message, now_ms)
+            self.fail(position, failure.sentence, now_ms)
 
     def fail(self, position: int, reason: str, now_ms: int) -> None:
         """A step fails for good, running or ready."""

@@ -138,14 +138,15 @@ class FileReading:
             file = StepFile(type=type_ if isinstance(type_, str) else "output", needs=_needs(given.get("needs")))
         elif problem := condition_problem(file.if_):
             self._complain((*path, "if"), problem)
+        undo_config: Mapping[str, Json] = {}
         if file.compensate is not None:
-            undo = self._work(WorkFile, given["compensate"], (*path, "compensate"), id_)
-            file = file.model_copy(update={"compensate": undo[0]})
+            undo, undo_config = self._work(WorkFile, given["compensate"], (*path, "compensate"), id_)
+            file = file.model_copy(update={"compensate": undo})
         try:
-            return step_spec(id_, file, config, arms, position)
+            return step_spec(id_, file, config, arms, position, undo_config)
         except BadRetryConfig as error:
             self._complain((*path, "retry"), error.message)
-            return step_spec(id_, file.model_copy(update={"retry": None}), config, arms, position)
+            return step_spec(id_, file.model_copy(update={"retry": None}), config, arms, position, undo_config)
 
     def _work(self, model: type[Work], value: Json, path: Path, id_: str) -> tuple[Work | None, dict[str, Json]]:
         """A step of some kind, and the fields that belong to its type: both are checked."""

@@ -36,9 +36,17 @@ def workflow_spec(file: WorkflowHead, id_: str, steps: tuple[StepSpec, ...]) -> 
 
 
 def step_spec(
-    id_: str, file: StepFile, config: Mapping[str, Json], arms: Mapping[str, str], position: Position = NOWHERE
+    id_: str,
+    file: StepFile,
+    config: Mapping[str, Json],
+    arms: Mapping[str, str],
+    position: Position = NOWHERE,
+    undo_config: Mapping[str, Json] | None = None,
 ) -> StepSpec:
-    """A step. `arms` are those of conditional steps that name it in a `then`: it needs these steps too."""
+    """A step. `arms` are those of conditional steps that name it in a `then`: it needs these steps too.
+
+    `config` has the fields that belong to its type, `undo_config` those of its compensation.
+    """
     needs = (file.needs,) if isinstance(file.needs, str) else tuple(file.needs)
     undo = file.compensate
     return StepSpec(
@@ -47,7 +55,7 @@ def step_spec(
         merge=file.merge,
         arms=arms,
         if_=file.if_,
-        compensate=None if undo is None else compensation(id_, undo, position),
+        compensate=None if undo is None else compensation(id_, undo, undo_config or own_fields(undo), position),
         line=position.line,
         column=position.column,
         **_child(file, config),
@@ -61,14 +69,14 @@ def child_document(file: ChildFile, config: Mapping[str, Json]) -> dict[str, Jso
     return {name: value for name, value in document.items() if name != "id"}
 
 
-def compensation(id_: str, file: WorkFile, position: Position = NOWHERE) -> StepSpec:
+def compensation(id_: str, file: WorkFile, config: Mapping[str, Json], position: Position = NOWHERE) -> StepSpec:
     """The step that undoes another."""
     return StepSpec(
         id=f"{id_}-undo",
         needs=(id_,),
         line=position.line,
         column=position.column,
-        **_work(file, own_fields(file)),
+        **_work(file, config),
     )
 
 

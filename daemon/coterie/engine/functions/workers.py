@@ -202,7 +202,9 @@ def _argv(python: str) -> tuple[str, ...]:
     own = [str(Path(package.__path__[0]).parent) for package in (coterie, coterie_protocols)]
     paths = [*sys.path, *own] if python == sys.executable else own
     code = (
-        "import json, sys; paths = json.loads(sys.argv.pop()); sys.path.remove('') if '' in sys.path else None;"
+        # Until the working folder is off the path, a json.py in it would be taken for the library's.
+        "import sys; sys.path.remove('') if '' in sys.path else None;"
+        "import json; paths = json.loads(sys.argv.pop());"
         "sys.path += [path for path in paths if path and path not in sys.path];"
         "from coterie.engine.functions.worker import main; main()"
     )

@@ -111,6 +111,7 @@ class InputExecutor(StepExecutor[InputConfig]):
     """Asks, and waits for the answer across restarts. Returns a map of values by the names of the fields."""
 
     config_model: ClassVar[type[BaseModel]] = InputConfig
+    waits: ClassVar[bool] = True
 
     async def execute(self, call: StepCall[InputConfig]) -> Json:
         """Raises ValidationFailure where nobody answered in time and the defaults may not be taken."""

@@ -43,6 +43,7 @@ class WaitExecutor(StepExecutor[WaitConfig]):
     """Waits, across restarts. Returns a signal's data, another run's id, state and outputs, or nothing."""
 
     config_model: ClassVar[type[BaseModel]] = WaitConfig
+    waits: ClassVar[bool] = True
 
     async def execute(self, call: StepCall[WaitConfig]) -> Json:
         """Raises ValidationFailure for a signal that did not come, UserError for a run that there is not."""

@@ -30,6 +30,7 @@ class WorkflowExecutor(StepExecutor[WorkflowConfig]):
     """Runs another workflow as an execution of its own. Returns its id, state and outputs."""
 
     config_model: ClassVar[type[BaseModel]] = WorkflowConfig
+    waits: ClassVar[bool] = True
     raw_fields: ClassVar[frozenset[str]] = frozenset({"document"})
 
     async def execute(self, call: StepCall[WorkflowConfig]) -> Json:
