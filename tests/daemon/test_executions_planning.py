@@ -22,7 +22,7 @@ async def test_the_plan_of_a_workflow_is_estimated_from_its_executions(tmp_path:
             await executions.planning.execution_plan("nothing")
     assert plan["schema"] == "coterie.execution-plan/1"
     assert (plan["batches"], plan["critical_path"][0]) == ([["a"], ["b", "c"]], "a")
-    assert plan["estimate"]["sequential_s"] == pytest.approx(0.1, abs=0.09)
+    assert plan["estimate"]["sequential_s"] >= 0.1
 
 
 async def test_a_document_is_told_all_that_is_wrong_with_it() -> None:

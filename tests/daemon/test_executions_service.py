@@ -152,6 +152,17 @@ async def test_commands(tmp_path: Path) -> None:
             await executions.cancel("ex-nothing", "")
 
 
+async def test_a_command_at_the_very_end_is_not_lost(tmp_path: Path) -> None:
+    executions = executions_in(tmp_path)
+    async with executions.opened():
+        for _ in range(20):
+            begun = await executions.submit(Submission(document(step("a"))))
+            while executions.journal.execution(begun.id).state != "completed":
+                await trio.lowlevel.checkpoint()
+            with trio.fail_after(5), pytest.raises(UserError, match="has completed"):
+                await executions.pause(begun.id)
+
+
 async def test_cancel_means_now(tmp_path: Path) -> None:
     executions = executions_in(tmp_path)
     async with executions.opened():

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ERRORS_MAX = 100
 EXPLAINED_MAX = 1000
+ORDINARY = frozenset({"expanded", "asked", "answered", "received", "waiting"})
+"""Notes of what is no reason to ask why."""
 
 
 class NotPossible(UserError):
@@ -196,7 +198,8 @@ def explain(engine: "WorkflowEngine", id_: str, step: str | None) -> list[Explai
         quiet = ("completed",) if record.state in RUN_ENDED else ()
         count = len(live.graph.ids)
         told = {at for at in range(count) if live.machine.state(at) not in quiet}
-        positions = sorted(told | notes.keys())[:EXPLAINED_MAX]
+        told |= {at for at, known in notes.items() if any(note.kind not in ORDINARY for note in known)}
+        positions = sorted(told)[:EXPLAINED_MAX]
     return [_explained(engine, live, at, notes.get(at, []), details=step is not None) for at in positions]
 
 

@@ -86,7 +86,7 @@ class LiveExecution:
         self._done: set[anyio.Event] = set()
         self._told: list[anyio.Event] = []
         self._queued: list[tuple[int, int]] = []  # a heap of (when the wait is over, position)
-        self._state: RunState = "pending"
+        self._state: RunState | None = None  # so that the first turn writes something: it makes the submission durable
         self._outcome: RunState | None = None
         self._over = False
         self._offered = 0
@@ -107,7 +107,7 @@ class LiveExecution:
     @property
     def state(self) -> RunState:
         """Where it stands, as committed."""
-        return self._state
+        return self._state or self.record.state
 
     async def run(self, prepare: "Callable[[LiveExecution, int], None] | None" = None) -> None:
         """Performs it to its end; `prepare` is a command to begin with.
@@ -149,7 +149,7 @@ class LiveExecution:
             self._told.append(told)
 
         if self.over:
-            raise AlreadyOver(f"{self.record.id} has {self._state}", "retry or rerun it")
+            raise AlreadyOver(f"{self.record.id} has {self.state}", "retry or rerun it")
         self._waiting.add(told)
         try:
             self.post(then)
@@ -181,7 +181,7 @@ class LiveExecution:
         self.machine.retry_by_hand(position, now_ms)
         self.note("reset", position, {}, now_ms)
         self.landings.forgive(position)
-        self.landings.reason, self._outcome, self._state = "", None, "pending"
+        self.landings.reason, self._outcome, self._state = "", None, None
 
     def admitted(self, want: Want) -> None:
         """There is room for one of its steps; the turn that follows starts it."""

@@ -103,8 +103,11 @@ class ExecutionChange:
 class Journal(Protocol):
     """Keeps executions. What a method returned from is durable, as far as the journal's durability says."""
 
-    def create(self, record: ExecutionRecord, rows: Iterable[StepRow] = ()) -> None:
-        """Keeps a new execution; `rows` are steps that it takes over from its origin. Raises KeyTaken."""
+    def create(self, record: ExecutionRecord, rows: Iterable[StepRow] = (), *, sync: bool = True) -> None:
+        """Keeps a new execution; `rows` are steps that it takes over from its origin. Raises KeyTaken.
+
+        Without `sync` it is durable with the next commit, of whatever execution: not before anybody was told.
+        """
         ...
 
     def commit(

@@ -46,6 +46,7 @@ class JournalFile:
         self._closed = False
         self._lock = None if path is None else _locked(path)
         try:
+            self.durability = durability
             self.connection = self._open(durability)
         except BaseException:
             self._unlock()
@@ -67,17 +68,22 @@ class JournalFile:
         return int(rows[0][0])
 
     @contextmanager
-    def transaction(self) -> Generator[sqlite3.Connection]:
-        """All of it or nothing; durable when it is left."""
+    def transaction(self, *, sync: bool = True) -> Generator[sqlite3.Connection]:
+        """All of it or nothing; durable when it is left, without `sync` when the next one is."""
         connection = self.connection
+        lazily = not sync and self.durability == "strict"
         with journal_errors(self.place):
-            connection.execute("BEGIN IMMEDIATE")
+            if lazily:  # the sync of a later commit takes all of the log with it
+                connection.execute("PRAGMA synchronous = NORMAL")
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
             finally:
                 if connection.in_transaction:  # SQLite may have rolled back by itself
                     connection.execute("ROLLBACK")
+                if lazily:
+                    connection.execute("PRAGMA synchronous = FULL")
 
     def used_bytes(self) -> int:
         """The size of the database without what is free in it."""

@@ -61,10 +61,13 @@ class SqliteJournal:
         self._timeline = Timeline(self._file, self._executions)
         self._retention = Retention(self._file, self._executions, self._results)
 
-    def create(self, record: ExecutionRecord, rows: Iterable[StepRow] = ()) -> None:
-        """Keeps a new execution; `rows` are steps that it takes over from its origin. Raises KeyTaken."""
+    def create(self, record: ExecutionRecord, rows: Iterable[StepRow] = (), *, sync: bool = True) -> None:
+        """Keeps a new execution; `rows` are steps that it takes over from its origin. Raises KeyTaken.
+
+        Without `sync` it is durable with the next commit, of whatever execution.
+        """
         needed: list[Row] = []
-        with self._file.transaction() as connection:
+        with self._file.transaction(sync=sync) as connection:
             number = self._executions.add(record)
             connection.executemany(PUT_STEP, self._values(number, rows, needed))
             connection.executemany(_NEEDS_FILE, needed)

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -14,11 +15,11 @@ import anyio
 from coterie.engine.core import Core
 from coterie.engine.execution import LiveExecution
 from coterie.engine.inputs import checked_inputs
-from coterie.engine.journal import ExecutionRecord, Note, StepRow
-from coterie.engine.model import RUN_ENDED, Json, WorkflowSpec, plan_hash
+from coterie.engine.journal import ExecutionChange, ExecutionRecord, Note, StepRow
+from coterie.engine.model import RUN_ENDED, Json, WorkflowSpec
 from coterie.engine.plan import ExecutionPlan, make_plan
 from coterie.engine.run_machine import RunMachine
-from coterie.engine.spec_document import spec_from_json, spec_to_bytes, spec_to_json
+from coterie.engine.spec_document import spec_from_json, spec_to_bytes
 from coterie.engine.spec_problems import InvalidSpec
 from coterie.engine.step_graph import StepGraph
 from coterie.engine.steps.factory import StepExecutorFactory
@@ -73,7 +74,10 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be executed. `key` makes it idempotent; `origin` is the execution that it runs again."""
+    """What is to be executed. `key` makes it idempotent; `origin` is the execution that it runs again.
+
+    `planned` is what `Submissions.plan` made of `spec`, if somebody has planned it already.
+    """
 
     spec: WorkflowSpec
     inputs: Mapping[str, Json]
@@ -82,6 +86,7 @@ class Request:
     priority: float | None = None
     origin: str | None = None
     source: str | None = None
+    planned: Planned | None = None
 
 
 class Submissions:
@@ -97,13 +102,13 @@ class Submissions:
 
     def plan(self, spec: WorkflowSpec) -> Planned:
         """The checked plan of a workflow. Raises InvalidWorkflow with all problems."""
-        document = spec_to_json(spec)
-        name = plan_hash(document)
+        document = spec_to_bytes(spec)
+        name = sha256(document).hexdigest()
         known = self._plans.get(name)
         if known is not None:
             return known
-        checked_plan(spec)
-        return self._keep(Planned(spec, spec_to_bytes(spec), name, StepGraph.of_spec(spec)))
+        checked_plan(spec, document)
+        return self._keep(Planned(spec, document, name, StepGraph.of_spec(spec)))
 
     def plan_of(self, record: ExecutionRecord) -> Planned:
         """The plan that an execution began with, whatever has become of its workflow since."""
@@ -121,7 +126,9 @@ class Submissions:
         return planned
 
     def accept(self, request: Request, rows: Iterable[StepRow] = ()) -> ExecutionRecord:
-        """Takes a request; it is durable when this returns. The same `key` again gives the same execution.
+        """Takes a request. The same `key` again gives the same execution.
+
+        It is on record when this returns, and durable with the first turn of its performance.
 
         Raises InvalidWorkflow, QueueFull, UserError for inputs that do not fit, KeyTaken for a key of another workflow.
         """
@@ -129,7 +136,7 @@ class Submissions:
             known = self.core.journal.by_key(request.key)
             if known is not None:
                 return known
-        planned = self.plan(request.spec)
+        planned = request.planned or self.plan(request.spec)
         inputs = checked_inputs(planned.spec, request.inputs)
         if len(self._open) >= self.core.settings.queue_max:
             raise QueueFull(
@@ -153,14 +160,21 @@ class Submissions:
             source=request.source,
             code=self.core.code_of(dict.fromkeys(names)),
         )
-        self.core.journal.create(record, rows)
+        self.core.journal.create(record, rows, sync=False)
         self._open.add(record.id)
         return record
 
     async def run(
         self, record: ExecutionRecord, host: "Host", prepare: Callable[[LiveExecution, int], None] | None = None
     ) -> None:
-        """Performs an execution to its end, from wherever it stands. `prepare` is a command to begin with."""
+        """Performs an execution to its end, from wherever it stands. `prepare` is a command to begin with.
+
+        Waits where it is under way already: after a restart that of a sub-workflow is wanted by the step and by itself.
+        """
+        known = self.core.live.get(record.id)
+        if known is not None:
+            await known.ended.wait()
+            return
         live = self._live(record, host)
         self._open.add(record.id)
         await live.run(prepare)
@@ -270,10 +284,12 @@ class Submissions:
         return await self.wait(record.id)
 
     def _cancel_below(self, record: ExecutionRecord) -> None:
-        from coterie.engine.journal import ExecutionChange
-
-        now_ms = self.core.now_ms()
-        note = Note(now_ms, "cancelled", None, {"reason": "the execution that it belongs to was cancelled"})
+        now_ms, reason = self.core.now_ms(), "the execution that it belongs to was cancelled"
+        note = Note(now_ms, "cancelled", None, {"reason": reason})
+        live = self.core.live.get(record.id)
+        if live is not None:  # performed by somebody else
+            live.post(partial(live.cancel, reason))
+            return
         change = ExecutionChange(state="cancelled", ended_ms=now_ms, reason=str(note.body["reason"]))
         self.core.journal.commit(record.id, (), (note,), change)
         self._open.discard(record.id)
@@ -286,9 +302,12 @@ class Submissions:
         return self.workflows[id_]
 
 
-def checked_plan(spec: WorkflowSpec) -> ExecutionPlan:
-    """The plan of a workflow whose every step could be carried out. Raises InvalidWorkflow with all problems."""
-    problems = reference_problems(spec) if may_name_steps(spec_to_bytes(spec)) else []
+def checked_plan(spec: WorkflowSpec, document: bytes | None = None) -> ExecutionPlan:
+    """The plan of a workflow whose every step could be carried out; `document` is its own, if it is at hand.
+
+    Raises InvalidWorkflow with all problems.
+    """
+    problems = reference_problems(spec) if may_name_steps(document or spec_to_bytes(spec)) else []
     try:
         plan = make_plan(spec, check_step=StepExecutorFactory.check_step)
     except InvalidSpec as error:

@@ -13,12 +13,12 @@ from coterie.engine import commands
 from coterie.engine.core import Observer
 from coterie.engine.engine import WorkflowEngine
 from coterie.engine.journal import ExecutionRecord
-from coterie.engine.model import RUN_ENDED, Json, WorkflowSpec
+from coterie.engine.model import RUN_ENDED, Json
 from coterie.engine.settings import EngineSettings
 from coterie.engine.spawner.tracking import kill_orphans, tracking_prefix
 from coterie.engine.spec_document import spec_from_json
 from coterie.engine.sqlite_journal import SqliteJournal
-from coterie.engine.submission import Request
+from coterie.engine.submission import Planned, Request
 from coterie.executions.folders import ExecutionFolders, SourceBlobs
 from coterie.executions.following import Following
 from coterie.executions.keeping import Keep, Keeping
@@ -163,71 +163,70 @@ class Executions:
     async def begin(self, submission: Submission) -> ExecutionRecord:
         """The same; returns the record as it was accepted."""
         source = None if submission.source is None else await self.folders.keep(submission.source)
-        spec = await self._spec(submission.document)
+        planned = await self._planned(submission.document)
         request = Request(
-            spec,
+            planned.spec,
             submission.inputs,
             key=submission.key,
             submitter=submission.submitter,
             priority=submission.priority,
             source=source,
+            planned=planned,
         )
         record = self.engine.submissions.accept(request)
         if record.state not in RUN_ENDED:
             await self._begun(record, None)
         return record
 
-    async def _spec(self, document: object) -> WorkflowSpec:
+    async def _planned(self, document: object) -> Planned:
         if _steps_in(document) < LARGE_DOCUMENT_STEPS:
-            return spec_from_json(document)
-        return await trio.to_thread.run_sync(self._spec_in_thread, document)
+            return self._plan(document)
+        return await trio.to_thread.run_sync(self._plan, document)
 
-    def _spec_in_thread(self, document: object) -> WorkflowSpec:
-        spec = spec_from_json(document)
-        self.engine.submissions.plan(spec)  # kept there, so that accepting it finds it planned
-        return spec
+    def _plan(self, document: object) -> Planned:
+        return self.engine.submissions.plan(spec_from_json(document))
 
     # --- commands; each raises NotFound, NotPossible ---
 
     async def cancel(self, id_: str, reason: str) -> ExecutionView:
         """Stops what runs and starts nothing more; returns once it has ended."""
-        id_ = self._commanded(id_)
+        id_ = await self._commanded(id_)
         await self.engine.cancel_workflow(id_, reason)
         return self.reading.view(id_)
 
     async def pause(self, id_: str) -> ExecutionView:
         """Starts nothing more until it is resumed; what runs goes on."""
-        id_ = self._commanded(id_)
+        id_ = await self._commanded(id_)
         await self.engine.pause_workflow(id_)
         return self.reading.view(id_)
 
     async def resume(self, id_: str) -> ExecutionView:
         """Goes on with a paused execution."""
-        id_ = self._commanded(id_)
+        id_ = await self._commanded(id_)
         await self.engine.resume_workflow(id_)
         return self.reading.view(id_)
 
     async def skip(self, id_: str, step: str, reason: str) -> ExecutionView:
         """Has a step count as done without a result."""
-        id_ = self._commanded(id_)
+        id_ = await self._commanded(id_)
         await self.engine.skip_step(id_, step, reason)
         return self.reading.view(id_)
 
     async def signal(self, id_: str, name: str, data: Json) -> ExecutionView:
         """Sends a signal, which a `wait` step takes."""
-        id_ = self._commanded(id_)
+        id_ = await self._commanded(id_)
         await self.engine.signal(id_, name, data)
         return self.reading.view(id_)
 
     async def answer(self, id_: str, step: str, value: Json) -> ExecutionView:
         """Answers an `input` step. Raises NotAsked, BadAnswer."""
-        id_ = self._commanded(id_)
+        id_ = await self._commanded(id_)
         await self.engine.answer(id_, step, value)
         return self.reading.view(id_)
 
     async def retry(self, id_: str, step: str | None) -> ExecutionView:
         """Tries failed and cancelled steps (or one) again, in the same execution; returns once that is durable."""
-        id_ = self._commanded(id_)
+        id_ = await self._commanded(id_)
         record, prepare = await commands.revival(self.engine, id_, step)
         if prepare is not None:
             await self._begun(record, prepare)
@@ -246,12 +245,14 @@ class Executions:
         if prepare is not None:
             await performance.committed.wait()
 
-    def _commanded(self, id_: str) -> str:
+    async def _commanded(self, id_: str) -> str:
         """The whole id of an execution that can take commands now. Raises NotFound, TryLater."""
         record = self.reading.find(id_)
         performance = self.performer.of(record.id)
         if performance is not None and performance.interrupted:
             raise TryLater(f"{record.id} waits for the disk", "free some space; the daemon's log says more")
+        if performance is not None and record.state in RUN_ENDED:
+            await performance.ended.wait()  # its last turn is over: a command would never be heard
         return record.id
 
 
