@@ -13,7 +13,7 @@ from control_double import DaemonDouble
 from coterie.blobs.file_blobs import FileBlobs
 from coterie.control.server import serve
 from coterie.control.socket_file import control_socket
-from coterie.engine.core import Observer
+from coterie.engine.performing.core import Observer
 from coterie.executions.service import Executions, ExecutionsSettings, Submission
 from coterie.executions.views import ExecutionView
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
-from coterie.engine.journal import ExecutionChange, ExecutionRecord, Note, NoteKind, StepRow
+from coterie.engine.journal.port import ExecutionChange, ExecutionRecord, Note, NoteKind, StepRow
+from coterie.engine.journal.sqlite_journal import SqliteJournal
 from coterie.engine.model import RUN_ENDED, RunState, StepState
-from coterie.engine.sqlite_journal import SqliteJournal
 
 INLINE_BYTES_MAX = 200
 STEPS_MAX = 30

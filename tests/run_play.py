@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 
-from coterie.engine.journal import StepRow
+from coterie.engine.journal.port import StepRow
+from coterie.engine.machine.run_machine import Ended, RunMachine
+from coterie.engine.machine.step_graph import Children, Group, StepGraph
 from coterie.engine.model import Merge, RunState, StepState
-from coterie.engine.run_machine import Ended, RunMachine
-from coterie.engine.step_graph import Children, Group, StepGraph
 
 NOW_MS = 1_000
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, cast
 
-from coterie.engine.journal import StepRow
+from coterie.engine.journal.port import StepRow
+from coterie.engine.machine.run_machine import Compensate, Ended, Gather, Ready, RunMachine, Stop, Withdraw
+from coterie.engine.machine.step_graph import Children, Group, StepGraph
 from coterie.engine.model import STEP_ENDED, Merge, StepState
-from coterie.engine.run_machine import Compensate, Ended, Gather, Ready, RunMachine, Stop, Withdraw
-from coterie.engine.step_graph import Children, Group, StepGraph
 from coterie_protocols.errors import UserError
 
 End = Literal["completed", "failed", "tolerated", "skipped", "cancelled"]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from coterie.engine.failures import Classifier
     from coterie.engine.model import InputSpec
     from coterie.engine.outcome import WorkflowFailed, WorkflowResult, WorkflowStatus
-    from coterie.engine.plan import ExecutionPlan
+    from coterie.engine.planning.plan import ExecutionPlan
     from coterie.engine.retry import RetryConfig
     from coterie.engine.settings import EngineSettings
     from coterie.engine.steps.executor import StepCall, StepExecutor
@@ -82,7 +82,7 @@ _NAMES = {
     "coterie.engine.failures": ("Classifier",),
     "coterie.engine.model": ("InputSpec",),
     "coterie.engine.outcome": ("WorkflowFailed", "WorkflowResult", "WorkflowStatus"),
-    "coterie.engine.plan": ("ExecutionPlan",),
+    "coterie.engine.planning.plan": ("ExecutionPlan",),
     "coterie.engine.retry": ("RetryConfig",),
     "coterie.engine.settings": ("EngineSettings",),
     "coterie.engine.steps.executor": ("StepCall", "StepExecutor"),

@@ -96,7 +96,7 @@ def _prepared(spec: "WorkflowSpec", functions: Functions, root: Path | None) -> 
 
 
 def _sent(spec: "WorkflowSpec", names: Mapping[str, str], root: Path) -> Prepared:
-    from coterie.engine.spec_document import spec_to_bytes
+    from coterie.engine.planning.spec_document import spec_to_bytes
 
     document: dict[str, Json] = json.loads(spec_to_bytes(spec))
     for step in _all_steps(document["steps"]):

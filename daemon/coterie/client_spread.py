@@ -22,7 +22,7 @@ def submit_spread(
 
     Raises InvalidWorkflow, and CannotSpread with all that peers cannot do together.
     """
-    from coterie.engine.spec_document import spec_from_json
+    from coterie.engine.planning.spec_document import spec_from_json
     from coterie.engine.spread.document import EVENT, spread
 
     spec = spec_from_json(prepared.document)  # with functions by import path

@@ -27,9 +27,9 @@ from bench.figures import Effort, Figure, main, percentile
 from coterie.engine.definition import Task, Workflow
 from coterie.engine.engine import WorkflowEngine
 from coterie.engine.model import StepSpec, WorkflowSpec
-from coterie.engine.plan import make_plan
+from coterie.engine.planning.plan import make_plan
+from coterie.engine.planning.spec_document import spec_from_json, spec_to_json
 from coterie.engine.retry import RetryConfig
-from coterie.engine.spec_document import spec_from_json, spec_to_json
 
 ROUNDS = {Effort.QUICK: 3, Effort.NORMAL: 9, Effort.LONG: 25}
 CHAIN = 100

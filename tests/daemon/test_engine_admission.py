@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from coterie.engine.accounts import ASKS_MAX, IDLE_MAX
-from coterie.engine.admission import RESERVE_AFTER_S, Admission, NeverFits, Want
+from coterie.engine.admission.accounts import ASKS_MAX, IDLE_MAX
+from coterie.engine.admission.admission import RESERVE_AFTER_S, Admission, NeverFits, Want
 from coterie_protocols.errors import UserError
 
 AGEING_S = 60.0

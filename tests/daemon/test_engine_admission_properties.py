@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coterie.engine.admission import RESERVE_AFTER_S, Admission, Want
+from coterie.engine.admission.admission import RESERVE_AFTER_S, Admission, Want
 
 TOTAL = {"cpu": 4.0, "disk": 1.0}
 EXECUTIONS = {"a": "w", "b": "w", "c": "v", "d": "u"}

@@ -17,8 +17,8 @@ from coterie.engine.definition import Result, Task
 from coterie.engine.engine import WorkflowEngine
 from coterie.engine.failures import StepFailed
 from coterie.engine.outcome import WorkflowFailed
+from coterie.engine.performing.submission import QueueFull
 from coterie.engine.retry import RetryConfig
-from coterie.engine.submission import QueueFull
 from coterie_protocols.errors import InvalidWorkflow, NotFound, UserError
 
 SOON = RetryConfig(max_attempts=3, base_delay=0.0)
@@ -728,7 +728,7 @@ def test_a_sign_of_life_in_time_keeps_a_step_going(run: Run) -> None:
 
 
 def test_more_ready_steps_than_the_admission_is_told_of(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coterie.engine.execution.OFFERED_MAX", 3)
+    monkeypatch.setattr("coterie.engine.performing.execution.OFFERED_MAX", 3)
     order: list[str] = []
 
     async def note() -> None:

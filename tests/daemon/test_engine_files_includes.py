@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from coterie.engine.files.reader import read_workflow_file
-from coterie.engine.spec_document import spec_from_json
-from coterie.engine.spec_problems import InvalidSpec
+from coterie.engine.planning.spec_document import spec_from_json
+from coterie.engine.planning.spec_problems import InvalidSpec
 
 
 def steps(text: str) -> str:

@@ -9,9 +9,9 @@ import pytest
 
 from coterie.engine.files.reader import UnreadableFile, id_of_name, read_workflow_file, read_workflow_text
 from coterie.engine.model import InputSpec, StepSpec, WorkflowSpec
+from coterie.engine.planning.spec_document import spec_from_json, spec_to_json
+from coterie.engine.planning.spec_problems import InvalidSpec
 from coterie.engine.retry import NO_RETRY, RetryConfig
-from coterie.engine.spec_document import spec_from_json, spec_to_json
-from coterie.engine.spec_problems import InvalidSpec
 
 ETL = """\
 coterie: 1

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coterie.engine.machine.step_graph import BadGraph, Children, Group, StepGraph, listed
 from coterie.engine.model import StepSpec, WorkflowSpec
-from coterie.engine.step_graph import BadGraph, Children, Group, StepGraph, listed
 
 DIAMOND = StepGraph("abcd", ((), "a", "a", ("b", "c")))
 

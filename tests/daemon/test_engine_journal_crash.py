@@ -14,8 +14,8 @@ from typing import NoReturn
 import pytest
 
 import power_cut
-from coterie.engine.journal_file import Durability
-from coterie.engine.sqlite_journal import SqliteJournal
+from coterie.engine.journal.file import Durability
+from coterie.engine.journal.sqlite_journal import SqliteJournal
 from journal_model import INLINE_BYTES_MAX, NOW_MS, Call, Model, assert_whole, perform, workload
 
 KILLS = 25

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from coterie.disk import DiskFailed
-from coterie.engine import journal_file
-from coterie.engine.journal import ExecutionChange, Note
-from coterie.engine.journal_errors import (
+from coterie.engine.journal import file as journal_file
+from coterie.engine.journal.errors import (
     JournalDamaged,
     JournalFailed,
     JournalInUse,
     failure_of,
     journal_errors,
 )
-from coterie.engine.journal_file import shipped
-from coterie.engine.sqlite_journal import SqliteJournal
+from coterie.engine.journal.file import shipped
+from coterie.engine.journal.port import ExecutionChange, Note
+from coterie.engine.journal.sqlite_journal import SqliteJournal
 from coterie_protocols.errors import UserError
 from journal_model import INLINE_BYTES_MAX, NOW_MS, accepted, completed, open_fast
 
@@ -45,7 +45,7 @@ def test_two_engines_do_not_share_a_file(journal: SqliteJournal, path: Path) -> 
     journal.create(accepted(1))
     journal.close()
     code = (
-        "import sys, pathlib; from coterie.engine.sqlite_journal import SqliteJournal\n"
+        "import sys, pathlib; from coterie.engine.journal.sqlite_journal import SqliteJournal\n"
         "journal = SqliteJournal(pathlib.Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen(
@@ -189,7 +189,7 @@ def test_a_journal_of_a_newer_version_is_refused(path: Path) -> None:
 
 
 def test_migrations_without_a_number_are_our_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "journal_migrations"
+    folder = tmp_path / "migrations"
     folder.mkdir()
     (folder / "0002_late.sql").write_text("")
     (folder / "README").write_text("")

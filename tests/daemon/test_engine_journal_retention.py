@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from coterie.engine import journal_file, journal_retention
-from coterie.engine.journal import ExecutionRecord, Note
-from coterie.engine.sqlite_journal import SqliteJournal
+from coterie.engine.journal import file as journal_file
+from coterie.engine.journal import retention as journal_retention
+from coterie.engine.journal.port import ExecutionRecord, Note
+from coterie.engine.journal.sqlite_journal import SqliteJournal
 from coterie_protocols.errors import NotFound
 from journal_model import INLINE_BYTES_MAX, NOW_MS, accepted, completed, open_fast
 

@@ -26,7 +26,7 @@ from coterie.engine.pictures.rails import rail_lines
 from coterie.engine.pictures.svg import svg
 from coterie.engine.pictures.text import text
 from coterie.engine.pictures.words import cells, cut, duration, padded, printable
-from coterie.engine.plan import make_plan
+from coterie.engine.planning.plan import make_plan
 from coterie_protocols.workflow.plan import plan_workflow
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import pytest
 
 from coterie.engine.model import InputSpec, StepSpec, WorkflowSpec, plan_hash
-from coterie.engine.plan import Estimate, ExecutionPlan, Widest, make_plan
-from coterie.engine.plan_checks import CYCLE_NAMES_MAX, CYCLES_MAX
-from coterie.engine.spec_document import spec_from_json, spec_to_json
-from coterie.engine.spec_problems import InvalidSpec
+from coterie.engine.planning.plan import Estimate, ExecutionPlan, Widest, make_plan
+from coterie.engine.planning.plan_checks import CYCLE_NAMES_MAX, CYCLES_MAX
+from coterie.engine.planning.spec_document import spec_from_json, spec_to_json
+from coterie.engine.planning.spec_problems import InvalidSpec
 from coterie_protocols.errors import InvalidWorkflow
 
 

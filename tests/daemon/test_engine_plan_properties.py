@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coterie.engine.cycles import components, cycles
 from coterie.engine.model import StepSpec, WorkflowSpec
-from coterie.engine.plan import make_plan
-from coterie.engine.spec_problems import InvalidSpec
+from coterie.engine.planning.cycles import components, cycles
+from coterie.engine.planning.plan import make_plan
+from coterie.engine.planning.spec_problems import InvalidSpec
 
 Graph = dict[int, list[int]]
 

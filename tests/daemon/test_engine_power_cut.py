@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 import power_cut
-from coterie.engine.sqlite_journal import SqliteJournal
+from coterie.engine.journal.sqlite_journal import SqliteJournal
 from kills.child import KEY, expected, needs_of
 
 CHILD = Path(__file__).parent.parent / "kills" / "child.py"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.engine.step_graph import Children, Group
+from coterie.engine.machine.step_graph import Children, Group
 from coterie_protocols.errors import UserError
 from run_play import NOW_MS, graph_of, play_of, restarted
 

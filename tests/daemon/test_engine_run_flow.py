@@ -2,8 +2,8 @@
 
 import pytest
 
-from coterie.engine.run_machine import BadTransition
-from coterie.engine.step_graph import Children, Group
+from coterie.engine.machine.run_machine import BadTransition
+from coterie.engine.machine.step_graph import Children, Group
 from run_play import NOW_MS, graph_of, play_of
 
 # --- groups ---

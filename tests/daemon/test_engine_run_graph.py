@@ -4,9 +4,9 @@ import pytest
 import trio
 import trio.testing
 
+from coterie.engine.machine.step_graph import Group, StepGraph
 from coterie.engine.model import Merge
 from coterie.engine.run_graph import StepEnded, run_graph
-from coterie.engine.step_graph import Group, StepGraph
 
 COMPLETED = StepEnded("completed")
 

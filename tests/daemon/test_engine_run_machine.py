@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from coterie.engine.journal import StepRow
+from coterie.engine.journal.port import StepRow
+from coterie.engine.machine.run_machine import BadTransition, RunMachine
+from coterie.engine.machine.step_graph import Group, StepGraph
 from coterie.engine.model import RunState
-from coterie.engine.run_machine import BadTransition, RunMachine
-from coterie.engine.step_graph import Group, StepGraph
 from run_play import NOW_MS, Play, graph_of, play_of
 
 # --- needs ---

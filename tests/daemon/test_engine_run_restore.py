@@ -2,9 +2,9 @@
 
 import pytest
 
-from coterie.engine.journal import StepRow
-from coterie.engine.run_machine import RunMachine
-from coterie.engine.step_graph import Children, Group
+from coterie.engine.journal.port import StepRow
+from coterie.engine.machine.run_machine import RunMachine
+from coterie.engine.machine.step_graph import Children, Group
 from run_play import NOW_MS, graph_of, play_of, restarted
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from coterie.engine.journal import StepRow
-from coterie.engine.step_graph import Children, Group
+from coterie.engine.journal.port import StepRow
+from coterie.engine.machine.step_graph import Children, Group
 from coterie_protocols.errors import UserError
 from run_play import NOW_MS, graph_of, play_of
 

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coterie.engine.model import InputSpec, StepSpec, WorkflowSpec, canonical_json, plan_hash
+from coterie.engine.planning.spec_document import spec_from_json, spec_to_bytes, spec_to_json
+from coterie.engine.planning.spec_problems import PROBLEMS_MAX, InvalidSpec
+from coterie.engine.planning.spec_values import DEPTH_MAX
 from coterie.engine.retry import RetryConfig
-from coterie.engine.spec_document import spec_from_json, spec_to_bytes, spec_to_json
-from coterie.engine.spec_problems import PROBLEMS_MAX, InvalidSpec
-from coterie.engine.spec_values import DEPTH_MAX
 from coterie_protocols.errors import InvalidWorkflow
 
 HEAD = {"schema": "coterie.workflow/1", "id": "w"}

@@ -9,10 +9,11 @@ from typing import Any, get_args
 import pytest
 
 from coterie.engine.files.reader import read_workflow_text
-from coterie.engine.journal import StepRow
+from coterie.engine.journal.port import StepRow
+from coterie.engine.machine.run_machine import Ready, RunMachine
+from coterie.engine.machine.step_graph import StepGraph
 from coterie.engine.model import InputSpec, Merge, StepSpec, WorkflowSpec
-from coterie.engine.run_machine import Ready, RunMachine
-from coterie.engine.spec_problems import InvalidSpec
+from coterie.engine.planning.spec_problems import InvalidSpec
 from coterie.engine.spread.conditions import NEEDS_SPELLED_MAX, job_condition
 from coterie.engine.spread.document import EVENT, JOB_MINUTES, CannotSpread, Spread, spread, with_outputs
 from coterie.engine.spread.one_step import Need, part_of, rows_of
@@ -20,7 +21,6 @@ from coterie.engine.spread.payload import read_payload
 from coterie.engine.spread.reading import outputs_of, results_of
 from coterie.engine.spread.references import steps_read
 from coterie.engine.spread.refusals import Placement
-from coterie.engine.step_graph import StepGraph
 from coterie.runner.conditions import decide, needs_functions
 from coterie.runner.contexts import needs_context
 from coterie_protocols.effects import NeedResult

@@ -8,12 +8,13 @@ from random import Random
 import pytest
 
 from coterie.blobs.file_blobs import FileBlobs
-from coterie.engine import journal_executions, journal_file
-from coterie.engine.journal import ExecutionChange, Journal, Note, NoteKind
-from coterie.engine.journal_errors import JournalDamaged, KeyTaken
-from coterie.engine.journal_timeline import Attempt, Totals
+from coterie.engine.journal import executions as journal_executions
+from coterie.engine.journal import file as journal_file
+from coterie.engine.journal.errors import JournalDamaged, KeyTaken
+from coterie.engine.journal.port import ExecutionChange, Journal, Note, NoteKind
+from coterie.engine.journal.sqlite_journal import RESULT_ROWS, SqliteJournal
+from coterie.engine.journal.timeline import Attempt, Totals
 from coterie.engine.model import RUN_ENDED, RunState
-from coterie.engine.sqlite_journal import RESULT_ROWS, SqliteJournal
 from coterie_protocols.errors import NotFound, UserError
 from journal_model import INLINE_BYTES_MAX, NOW_MS, Model, accepted, completed, open_fast, perform, workload
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from coterie.engine.model import InputSpec, Json, StepSpec, WorkflowSpec
-from coterie.engine.spec_document import spec_to_bytes
+from coterie.engine.planning.spec_document import spec_to_bytes
 from coterie.engine.template_checks import may_name_steps, reference_problems
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.engine.turns import Turns
+from coterie.engine.admission.turns import Turns
 
 
 class Player:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.engine.wants import GARBAGE_MAX, Line, Want
+from coterie.engine.admission.wants import GARBAGE_MAX, Line, Want
 
 
 def want(order: float, number: int) -> Want:

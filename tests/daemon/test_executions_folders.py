@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from coterie.blobs.file_blobs import FileBlobs
-from coterie.engine.journal import ExecutionRecord
+from coterie.engine.journal.port import ExecutionRecord
 from coterie.executions.folders import SOURCE_IDLE_S, BadSource, ExecutionFolders, SourceGone
 from coterie.executions.service import Submission
 from coterie.executions.sweeping import DOOMED, sweep

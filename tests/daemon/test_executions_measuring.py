@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from coterie.engine.journal import ExecutionRecord, Note, StepRow
-from coterie.engine.spec_document import spec_from_json
+from coterie.engine.journal.port import ExecutionRecord, Note, StepRow
+from coterie.engine.planning.spec_document import spec_from_json
 from coterie.executions import measuring
 from coterie.executions.service import Executions, Submission
 from coterie.executions.views import CriticalStep, MetricsView

@@ -2,7 +2,7 @@
 
 import trio
 
-from coterie.engine.journal import StepRow
+from coterie.engine.journal.port import StepRow
 from coterie.executions.news import News
 
 

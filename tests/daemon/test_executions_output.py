@@ -8,7 +8,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from coterie.engine.journal import ExecutionRecord
+from coterie.engine.journal.port import ExecutionRecord
 from coterie.executions.output import StepLogs
 from coterie.executions.service import Submission
 from coterie_protocols.errors import NotFound

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from control_double import job, run
-from coterie.engine.spec_document import spec_from_json
+from coterie.engine.planning.spec_document import spec_from_json
 from coterie.executions import timeline
 from coterie.executions.planning import plan_of_run, validate
 from coterie_protocols.errors import NotFound

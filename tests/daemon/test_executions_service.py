@@ -11,8 +11,8 @@ import trio
 from structlog.testing import capture_logs
 
 from coterie.disk import DiskFailed
-from coterie.engine.journal import ExecutionChange, Note, StepRow
-from coterie.engine.submission import QueueFull
+from coterie.engine.journal.port import ExecutionChange, Note, StepRow
+from coterie.engine.performing.submission import QueueFull
 from coterie.executions import performing
 from coterie.executions.service import Executions, Submission
 from coterie_protocols.errors import InvalidWorkflow, NotFound, TryLater, UserError

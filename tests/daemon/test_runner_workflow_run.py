@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from coterie.engine.step_graph import Group
+from coterie.engine.machine.step_graph import Group
 from coterie.runner.workflow_run import graph_of
 from coterie_protocols.workflow.plan import plan_workflow
 from runner_tasks import Bench

@@ -20,7 +20,7 @@ from typing import Final
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from coterie.engine.sqlite_journal import SqliteJournal
+from coterie.engine.journal.sqlite_journal import SqliteJournal
 from kills.child import CONCURRENT, KEY, STEPS, expected
 
 CHILD: Final = Path(__file__).with_name("child.py")

@@ -14,14 +14,14 @@ import trio
 from coterie.cli.execution_source import STEPS_FIRST_MAX
 from coterie.cli.local_runs import mark
 from coterie.control.client import Document
-from coterie.engine import commands
 from coterie.engine.engine import WorkflowEngine
-from coterie.engine.execution import LiveExecution
-from coterie.engine.journal import ExecutionChange, ExecutionRecord, Note, StepRow
+from coterie.engine.journal.port import ExecutionChange, ExecutionRecord, Note, StepRow
+from coterie.engine.journal.sqlite_journal import SqliteJournal
 from coterie.engine.model import RUN_ENDED
+from coterie.engine.performing import commands
+from coterie.engine.performing.execution import LiveExecution
 from coterie.engine.settings import EngineSettings
 from coterie.engine.spawner.tracking import kill_orphans, tracking_prefix
-from coterie.engine.sqlite_journal import SqliteJournal
 from coterie.executions.reading import Reading, step_view
 from coterie.settings import machine_resources
 from coterie.wall_clock import rfc3339, unix_ms

@@ -19,10 +19,10 @@ from coterie.cli.words import short_run
 from coterie.client_request import prepare_file
 from coterie.control.client import Document
 from coterie.engine.engine import WorkflowEngine
-from coterie.engine.journal import ExecutionRecord
+from coterie.engine.journal.port import ExecutionRecord
 from coterie.engine.model import plan_hash
-from coterie.engine.spec_document import spec_from_json
-from coterie.engine.submission import Request
+from coterie.engine.performing.submission import Request
+from coterie.engine.planning.spec_document import spec_from_json
 from coterie_protocols.errors import UserError
 
 Answers = Mapping[str, Mapping[str, str]]

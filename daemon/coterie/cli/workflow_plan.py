@@ -14,7 +14,7 @@ from coterie_protocols.errors import UserError
 
 if TYPE_CHECKING:
     from coterie.engine.pictures.drawing import Drawing
-    from coterie.engine.plan import ExecutionPlan
+    from coterie.engine.planning.plan import ExecutionPlan
     from coterie_protocols.workflow.model import Plan
 
 IDS_SHOWN_MAX = 8
@@ -70,7 +70,7 @@ def _actions_plan(file: Path, event: str | None, as_json: bool, graph: Form | No
 
 def _engine_plan(file: Path, event: str | None, as_json: bool, graph: Form | None, output: Path | None) -> None:
     from coterie.engine.files.reader import read_workflow_file
-    from coterie.engine.plan import make_plan
+    from coterie.engine.planning.plan import make_plan
     from coterie.engine.steps.factory import StepExecutorFactory
 
     if event:

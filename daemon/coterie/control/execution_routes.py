@@ -18,7 +18,7 @@ from coterie.control.execution_submit import EXECUTIONS_PATH, Submitting
 from coterie.control.schemas import CancelBody
 from coterie.control.streams import EVENT_STREAM, StreamResponse
 from coterie.engine.model import Json, WorkflowSpec
-from coterie.engine.spec_document import spec_from_json
+from coterie.engine.planning.spec_document import spec_from_json
 from coterie.executions import views
 from coterie.executions.planning import plan_of_run, validate
 from coterie.executions.service import Executions

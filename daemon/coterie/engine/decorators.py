@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from coterie.client_execution import Execution
     from coterie.engine.engine import WorkflowEngine
     from coterie.engine.outcome import WorkflowResult
-    from coterie.engine.plan import ExecutionPlan
+    from coterie.engine.planning.plan import ExecutionPlan
     from coterie.engine.task_words import TaskWords
 
 P = ParamSpec("P")

@@ -177,7 +177,7 @@ class Workflow:
 
     def step_of(self, task: Task) -> dict[str, Json]:
         """A task as a document, for steps that hold another one (map); its function becomes one of the workflow's."""
-        from coterie.engine.spec_document import spec_to_json
+        from coterie.engine.planning.spec_document import spec_to_json
 
         document = spec_to_json(WorkflowSpec("map", steps=(task.to_spec(self._name_of),)))["steps"][0]
         return {key: value for key, value in document.items() if key != "id"}

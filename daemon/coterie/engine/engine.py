@@ -9,19 +9,19 @@ from typing import Any, Literal, Self, cast
 
 import anyio
 
-from coterie.engine import commands
-from coterie.engine.admission import Admission
-from coterie.engine.core import Core, NoOutput, Observer, OutputSink
+from coterie.engine.admission.admission import Admission
 from coterie.engine.definition import Workflow
 from coterie.engine.failures import Classifier
-from coterie.engine.host import Host
-from coterie.engine.journal import ExecutionRecord, Journal
+from coterie.engine.journal.port import ExecutionRecord, Journal
+from coterie.engine.journal.sqlite_journal import SqliteJournal
 from coterie.engine.model import RUN_ENDED, InputSpec, Json, WorkflowSpec
 from coterie.engine.outcome import StepResults, WorkflowResult, WorkflowStatus, status_of
-from coterie.engine.plan import ExecutionPlan
+from coterie.engine.performing import commands
+from coterie.engine.performing.core import Core, NoOutput, Observer, OutputSink
+from coterie.engine.performing.host import Host
+from coterie.engine.performing.submission import Request, Submissions, checked_plan
+from coterie.engine.planning.plan import ExecutionPlan
 from coterie.engine.settings import EngineSettings
-from coterie.engine.sqlite_journal import SqliteJournal
-from coterie.engine.submission import Request, Submissions, checked_plan
 from coterie_protocols.errors import UserError
 
 Durability = Literal["strict", "relaxed", "none"]

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from coterie.engine.journal import ExecutionRecord, Journal
+from coterie.engine.journal.port import ExecutionRecord, Journal
+from coterie.engine.machine.step_graph import StepGraph
 from coterie.engine.model import RUN_ENDED, Json, RunState
-from coterie.engine.step_graph import StepGraph
 
 
 class StepResults(Mapping[str, Json]):

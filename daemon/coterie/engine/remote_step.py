@@ -15,14 +15,14 @@ from typing import Any, Final, cast
 import anyio
 
 from coterie.engine.engine import WorkflowEngine
-from coterie.engine.journal import ExecutionRecord
+from coterie.engine.journal.port import ExecutionRecord
+from coterie.engine.journal.sqlite_journal import SqliteJournal
+from coterie.engine.performing.submission import Planned
 from coterie.engine.settings import EngineSettings
 from coterie.engine.spread.ending import Ended, whole_result
 from coterie.engine.spread.one_step import NULL, rows_of
 from coterie.engine.spread.telling import Telling, command
 from coterie.engine.spread.work import Work, read_work
-from coterie.engine.sqlite_journal import SqliteJournal
-from coterie.engine.submission import Planned
 from coterie_protocols.errors import UserError
 
 FAILED: Final = 1

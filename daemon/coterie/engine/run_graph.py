@@ -11,8 +11,8 @@ from typing import Literal, assert_never
 import anyio
 from anyio.abc import TaskGroup
 
-from coterie.engine.run_machine import Compensate, Ended, Gather, Ready, RunMachine, Stop, Withdraw
-from coterie.engine.step_graph import StepGraph
+from coterie.engine.machine.run_machine import Compensate, Ended, Gather, Ready, RunMachine, Stop, Withdraw
+from coterie.engine.machine.step_graph import StepGraph
 
 EndState = Literal["completed", "failed", "skipped", "cancelled"]
 

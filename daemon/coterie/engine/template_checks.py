@@ -5,8 +5,8 @@ from operator import attrgetter
 from typing import Any, Final, cast
 
 from coterie.engine.model import StepSpec, WorkflowSpec
-from coterie.engine.spec_problems import SpecProblem, problem_of, shown, suggestion
-from coterie.engine.step_rows import said_by
+from coterie.engine.planning.spec_problems import SpecProblem, problem_of, shown, suggestion
+from coterie.engine.planning.step_rows import said_by
 from coterie.engine.templates import NO_REFERENCES, References, condition_references, references
 
 CONDITIONAL: Final = "conditional"

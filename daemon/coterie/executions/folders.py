@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import trio
 
 from coterie.disk import disk_errors
-from coterie.engine.journal import ExecutionRecord
+from coterie.engine.journal.port import ExecutionRecord
 from coterie.executions.sweeping import DOOMED, sweep
 from coterie.runner.workspace import remove_tree
 from coterie.source_tree import unpack_source

@@ -6,9 +6,9 @@ from typing import Final
 
 import trio
 
-from coterie.engine.journal import ExecutionRecord
+from coterie.engine.journal.port import ExecutionRecord
+from coterie.engine.journal.sqlite_journal import SqliteJournal
 from coterie.engine.model import RUN_ENDED
-from coterie.engine.sqlite_journal import SqliteJournal
 from coterie.executions.news import News, Watcher
 from coterie.executions.output import StepLogs
 from coterie.executions.reading import Reading

@@ -9,7 +9,7 @@ import trio
 
 from coterie.disk import DiskFailed
 from coterie.engine.engine import WorkflowEngine
-from coterie.engine.sqlite_journal import SqliteJournal
+from coterie.engine.journal.sqlite_journal import SqliteJournal
 from coterie.executions.folders import ExecutionFolders
 from coterie.executions.output import StepLogs
 from coterie.wall_clock import unix_ms

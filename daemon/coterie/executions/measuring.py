@@ -13,13 +13,13 @@ from typing import Final
 
 import trio
 
-from coterie.engine.journal import ExecutionRecord
-from coterie.engine.journal_timeline import CHUNK_ROWS, StepTimes, Totals
+from coterie.engine.journal.port import ExecutionRecord
+from coterie.engine.journal.sqlite_journal import SqliteJournal
+from coterie.engine.journal.timeline import CHUNK_ROWS, StepTimes, Totals
+from coterie.engine.machine.step_graph import StepGraph
 from coterie.engine.model import RUN_ENDED
-from coterie.engine.sqlite_journal import SqliteJournal
-from coterie.engine.step_graph import StepGraph
-from coterie.engine.steps_of import StepsOf
-from coterie.engine.submission import Planned
+from coterie.engine.performing.steps_of import StepsOf
+from coterie.engine.performing.submission import Planned
 from coterie.executions.reading import Reading, remember
 from coterie.executions.views import CriticalStep, MetricsView, StepMetrics
 from coterie.wall_clock import unix_ms

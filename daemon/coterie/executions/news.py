@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import trio
 
-from coterie.engine.execution import LiveExecution
-from coterie.engine.journal import ExecutionChange, Note, StepRow
+from coterie.engine.journal.port import ExecutionChange, Note, StepRow
+from coterie.engine.performing.execution import LiveExecution
 
 
 class Watcher:

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 import trio
 
-from coterie.engine.journal import ExecutionRecord
+from coterie.engine.journal.port import ExecutionRecord
 from coterie.executions.sweeping import sweep
 from coterie.wall_clock import rfc3339
 

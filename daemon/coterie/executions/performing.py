@@ -8,9 +8,9 @@ import trio
 
 from coterie.disk import DiskFailed
 from coterie.engine.engine import WorkflowEngine
-from coterie.engine.execution import LiveExecution
-from coterie.engine.journal import ExecutionChange, ExecutionRecord, Note, StepRow
+from coterie.engine.journal.port import ExecutionChange, ExecutionRecord, Note, StepRow
 from coterie.engine.model import RUN_ENDED
+from coterie.engine.performing.execution import LiveExecution
 from coterie.executions.folders import BadSource, ExecutionFolders, SourceGone
 
 PAUSE_FIRST_S: Final = 1.0

@@ -5,13 +5,13 @@ from typing import Final
 
 import trio
 
-from coterie.engine.cycles import cycles
 from coterie.engine.engine import WorkflowEngine
+from coterie.engine.journal.sqlite_journal import SqliteJournal
 from coterie.engine.model import Json, StepSpec, WorkflowSpec
-from coterie.engine.plan import ExecutionPlan, make_plan
-from coterie.engine.plan_order import batches_of, edges_of
-from coterie.engine.spec_problems import InvalidSpec, SpecProblem
-from coterie.engine.sqlite_journal import SqliteJournal
+from coterie.engine.planning.cycles import cycles
+from coterie.engine.planning.plan import ExecutionPlan, make_plan
+from coterie.engine.planning.plan_order import batches_of, edges_of
+from coterie.engine.planning.spec_problems import InvalidSpec, SpecProblem
 from coterie.engine.steps.factory import StepExecutorFactory
 from coterie.executions.reading import Reading
 from coterie.executions.views import ProblemView, ValidationView

@@ -11,10 +11,10 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from coterie.engine.core import Core
-from coterie.engine.execution import LiveExecution
-from coterie.engine.journal import ExecutionChange, Note, StepRow
+from coterie.engine.journal.port import ExecutionChange, Note, StepRow
 from coterie.engine.model import RUN_ENDED, STEP_ENDED
+from coterie.engine.performing.core import Core
+from coterie.engine.performing.execution import LiveExecution
 
 WORKFLOWS_MAX: Final = 50
 OTHER: Final = "other"

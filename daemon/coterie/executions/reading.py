@@ -10,12 +10,12 @@ import trio
 from pydantic_core import to_json
 
 from coterie.engine.engine import WorkflowEngine
-from coterie.engine.execution import LiveExecution
-from coterie.engine.journal import ExecutionChange, ExecutionRecord, Note, StepRow
+from coterie.engine.journal.port import ExecutionChange, ExecutionRecord, Note, StepRow
+from coterie.engine.journal.sqlite_journal import SqliteJournal
 from coterie.engine.model import RUN_ENDED, Json, StepState
-from coterie.engine.sqlite_journal import SqliteJournal
-from coterie.engine.steps_of import StepsOf
-from coterie.engine.submission import Planned
+from coterie.engine.performing.execution import LiveExecution
+from coterie.engine.performing.steps_of import StepsOf
+from coterie.engine.performing.submission import Planned
 from coterie.executions.views import (
     Ask,
     ExecutionsView,

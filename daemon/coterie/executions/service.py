@@ -9,16 +9,16 @@ from typing import Final, Literal, cast
 import structlog
 import trio
 
-from coterie.engine import commands
-from coterie.engine.core import Observer
 from coterie.engine.engine import WorkflowEngine
-from coterie.engine.journal import ExecutionRecord
+from coterie.engine.journal.port import ExecutionRecord
+from coterie.engine.journal.sqlite_journal import SqliteJournal
 from coterie.engine.model import RUN_ENDED, Json
+from coterie.engine.performing import commands
+from coterie.engine.performing.core import Observer
+from coterie.engine.performing.submission import Planned, Request
+from coterie.engine.planning.spec_document import spec_from_json
 from coterie.engine.settings import EngineSettings
 from coterie.engine.spawner.tracking import kill_orphans, tracking_prefix
-from coterie.engine.spec_document import spec_from_json
-from coterie.engine.sqlite_journal import SqliteJournal
-from coterie.engine.submission import Planned, Request
 from coterie.executions.folders import ExecutionFolders, SourceBlobs
 from coterie.executions.following import Following
 from coterie.executions.keeping import Keep, Keeping

@@ -6,10 +6,10 @@ from typing import Final, Literal, assert_never
 
 import trio
 
-from coterie.engine.journal_timeline import CHUNK_ROWS
+from coterie.engine.journal.sqlite_journal import SqliteJournal
+from coterie.engine.journal.timeline import CHUNK_ROWS
 from coterie.engine.pictures.timeline import Bar, timeline_text
 from coterie.engine.pictures.timeline_svg import timeline_svg
-from coterie.engine.sqlite_journal import SqliteJournal
 from coterie.executions.reading import Reading
 from coterie.executions.views import BarView, TimelineView, time_of
 from coterie.wall_clock import unix_ms

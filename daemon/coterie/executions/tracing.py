@@ -9,9 +9,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from coterie.engine.execution import LiveExecution
-from coterie.engine.journal import ExecutionChange, Note, StepRow
+from coterie.engine.journal.port import ExecutionChange, Note, StepRow
 from coterie.engine.model import RUN_ENDED, STEP_ENDED
+from coterie.engine.performing.execution import LiveExecution
 from coterie_protocols.errors import UserError
 
 if TYPE_CHECKING:

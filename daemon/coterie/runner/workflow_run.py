@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
+from coterie.engine.machine.run_machine import RunMachine
+from coterie.engine.machine.step_graph import Group, StepGraph
 from coterie.engine.model import Merge
 from coterie.engine.run_graph import EndState, StepEnded, run_graph
-from coterie.engine.run_machine import RunMachine
-from coterie.engine.step_graph import Group, StepGraph
 from coterie.runner.job import JobOutcome
 from coterie_protocols.effects import NeedResult, StartTask
 from coterie_protocols.ops import JobReport, Status

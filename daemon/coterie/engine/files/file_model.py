@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 from coterie.engine.model import PRIORITY_NORMAL, Merge
+from coterie.engine.planning.spec_steps import PRIORITY_MAX
 from coterie.engine.quantities import Duration, PositiveDuration, Size
-from coterie.engine.spec_steps import PRIORITY_MAX
 
 Number = Annotated[StrictInt | StrictFloat, Field(allow_inf_nan=False)]
 Priority = Annotated[Number, Field(ge=0, le=PRIORITY_MAX)]

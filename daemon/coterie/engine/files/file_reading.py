@@ -10,10 +10,10 @@ from coterie.engine.files.file_model import ChildFile, InputFile, StepFile, Work
 from coterie.engine.files.file_text import FileText, Path
 from coterie.engine.files.spec_of import child_document, step_spec, then_entries, workflow_spec
 from coterie.engine.model import Json, StepSpec, WorkflowSpec
-from coterie.engine.plan import make_plan
+from coterie.engine.planning.plan import make_plan
+from coterie.engine.planning.spec_document import spec_to_json
+from coterie.engine.planning.spec_problems import InvalidSpec, SpecProblem
 from coterie.engine.retry import BadRetryConfig
-from coterie.engine.spec_document import spec_to_json
-from coterie.engine.spec_problems import InvalidSpec, SpecProblem
 from coterie.engine.steps.config_problems import ConfigProblem, field_names, near, problems_of
 from coterie.engine.steps.factory import StepExecutorFactory
 from coterie.engine.template_checks import output_problems, step_reference_problems

@@ -5,7 +5,7 @@ import math
 from typing import Any, Final
 
 from coterie.engine.model import Json
-from coterie.engine.spec_values import check_json
+from coterie.engine.planning.spec_values import check_json
 from coterie.engine.templates import CONTEXTS
 from coterie_protocols.workflow.expressions.template import OPEN
 from coterie_protocols.workflow.model import Position, Problem

@@ -8,8 +8,8 @@ from typing import Final
 from coterie.engine.files.file_reading import FileReading
 from coterie.engine.files.file_text import FileText
 from coterie.engine.model import WorkflowSpec
-from coterie.engine.spec_problems import InvalidSpec
-from coterie.engine.spec_values import ID_CHARS_MAX
+from coterie.engine.planning.spec_problems import InvalidSpec
+from coterie.engine.planning.spec_values import ID_CHARS_MAX
 from coterie_protocols.errors import UserError
 from coterie_protocols.workflow.yaml_reader import FILE_BYTES_MAX
 

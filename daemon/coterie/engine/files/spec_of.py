@@ -6,8 +6,8 @@ from typing import Any, Final, cast
 
 from coterie.engine.files.file_model import ChildFile, ResourcesFile, RetryFile, StepFile, WorkFile, WorkflowHead
 from coterie.engine.model import InputSpec, Json, StepSpec, WorkflowSpec
+from coterie.engine.planning.spec_document import spec_to_json
 from coterie.engine.retry import NO_RETRY, RETRYABLE, RetryConfig
-from coterie.engine.spec_document import spec_to_json
 from coterie_protocols.workflow.model import Position
 
 NOWHERE: Final = Position(0, 0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
-from coterie.engine.plan import ExecutionPlan
+from coterie.engine.planning.plan import ExecutionPlan
 from coterie_protocols.workflow.model import Plan
 
 BATCHES_MAX: Final = 40

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from coterie.engine.inputs import checked_inputs
 from coterie.engine.model import Json, StepSpec, WorkflowSpec
-from coterie.engine.plan import make_plan
-from coterie.engine.spec_problems import InvalidSpec
+from coterie.engine.planning.plan import make_plan
+from coterie.engine.planning.spec_problems import InvalidSpec
 from coterie.engine.spread import refusals
 from coterie.engine.spread.conditions import job_condition
 from coterie.engine.spread.payload import COMMAND, OUTPUT_NAMES, STEP_VARIABLE, payload_of

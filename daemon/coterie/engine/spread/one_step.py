@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from coterie.engine.execution import LOST_MAX
-from coterie.engine.journal import StepRow
+from coterie.engine.journal.port import StepRow
 from coterie.engine.model import StepSpec, WorkflowSpec
+from coterie.engine.performing.execution import LOST_MAX
 from coterie.engine.spread.references import steps_read
 from coterie_protocols.errors import UserError
 from coterie_protocols.ops import Status

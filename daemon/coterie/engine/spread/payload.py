@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from coterie.engine.model import Json, WorkflowSpec
-from coterie.engine.spec_document import spec_from_json, spec_to_json
+from coterie.engine.planning.spec_document import spec_from_json, spec_to_json
 from coterie_protocols.errors import UserError
 
 KEY: Final = "coterie"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final, Literal
 
 from coterie.engine.model import StepSpec, WorkflowSpec
-from coterie.engine.plan_checks import arms_of
+from coterie.engine.planning.plan_checks import arms_of
 from coterie.engine.spread.references import with_nested
 from coterie_protocols.errors import UserError
 from coterie_protocols.ops import TASKS_MAX

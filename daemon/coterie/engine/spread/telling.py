@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from coterie.engine.error_classes import ExitFailed
-from coterie.engine.execution import LiveExecution
-from coterie.engine.journal import ExecutionChange, ExecutionRecord, Note, StepRow
+from coterie.engine.journal.port import ExecutionChange, ExecutionRecord, Note, StepRow
+from coterie.engine.performing.execution import LiveExecution
 
 MS: Final = 1000
 Write = Callable[[str], None]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-from coterie.engine.journal import ExecutionRecord
+from coterie.engine.journal.port import ExecutionRecord
 from coterie.engine.model import Json, WorkflowSpec
 from coterie.engine.spread.one_step import Need, part_of
 from coterie.engine.spread.payload import STEP_VARIABLE, read_json, read_payload

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from coterie.engine.failures import ValidationFailure
 from coterie.engine.model import Json, StepSpec
-from coterie.engine.spec_document import SCHEMA, spec_from_json
+from coterie.engine.planning.spec_document import SCHEMA, spec_from_json
 from coterie.engine.steps.executor import Expand, StepCall, StepExecutor
 from coterie_protocols.errors import InvalidWorkflow
 

@@ -1,0 +1,1 @@
+"""What is kept of executions, in one SQLite file."""
