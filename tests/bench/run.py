@@ -31,6 +31,7 @@ BENCHES: Final = {
     "failover": "the holder is killed",
     "store": "the store alone",
     "engine": "the engine beside bare trio",
+    "submit": "an execution over the socket",
     "peers": "the engine beside engines from PyPI",
     "heap": "the Fibonacci heap against heapq",
 }

@@ -79,6 +79,11 @@ class WorkflowEngine:
         self._closed = False
         self._host: Host | None = None
 
+    @property
+    def classifier(self) -> Classifier:
+        """What errors mean; `classifier.add(SomeError, "temporary")` teaches it yours."""
+        return self.core.classifier
+
     # --- what there is to execute ---
 
     def register_function(self, name: str, function: Callable[..., Any]) -> None:

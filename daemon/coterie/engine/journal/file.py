@@ -4,7 +4,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -112,12 +112,13 @@ class JournalFile:
         return tuple(str(row[0]) for row in rows if row[0] != "ok")
 
     def close(self) -> None:
-        """Puts the log into the database and lets go of the file. May be called again."""
+        """Puts the log into the database, where there is room, and lets go of the file. May be called again."""
         if self._closed:
             return
         self._closed = True
         try:
-            with journal_errors(self.place):
+            # On a full disk the log stays what it is, and every commit is in it: the next opening goes on from there.
+            with suppress(sqlite3.OperationalError):
                 self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             self.connection.close()

@@ -1,6 +1,7 @@
 """How an execution comes into being: accepted, begun, taken up again after a crash, run again, waited for."""
 
 import json
+import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -29,6 +30,7 @@ from coterie_protocols.errors import NotFound, TryLater, UserError
 if TYPE_CHECKING:
     from coterie.engine.performing.host import Host
 
+_log: Final = logging.getLogger("coterie.engine")
 PLANS_MAX: Final = 64
 OBJECTS_MAX: Final = 16
 _DIGITS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -248,6 +250,7 @@ class Submissions:
         live.landings.remember(notes)
         changed = self._changed_code(record)
         if changed:
+            _log.warning("%s goes on with other code than it began with: %s", record.id, ", ".join(changed))
             live.post(partial(live.note, "code-changed", None, {"functions": changed}))
         return live
 
