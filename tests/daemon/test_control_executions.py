@@ -14,7 +14,7 @@ import pytest
 from control_double import RUN, DaemonDouble
 from coterie.control import server
 from coterie.control.client import Client, Refused
-from coterie.control.execution_quick import body_of_submission
+from coterie.control.execution_quick import body_of_submission, missing_bytes
 from coterie.executions import views
 from coterie.source_tree import pack_source
 from executions_house import document, served_executions, shell, step
@@ -235,6 +235,15 @@ def test_a_kept_connection_submits_and_then_asks_anything(connection: socket.soc
     assert (status, len(listed["executions"])) == (200, 3)
     assert general[0] == 201
     assert general[1].keys() == quick[0][1].keys()
+
+
+@pytest.mark.parametrize("told", [2, 70_000])
+def test_a_body_that_comes_after_its_head_is_waited_for(told: int) -> None:
+    head = b"POST /v1/executions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % told
+    assert missing_bytes(head) == (2 if told == 2 else 0)  # what is large goes to hypercorn
+    assert missing_bytes(head + b"{") == (1 if told == 2 else 0)
+    assert missing_bytes(head[:-2]) == 0
+    assert body_of_submission(head + b"{") is None
 
 
 def test_a_large_document_comes_in_pieces(client: Client) -> None:

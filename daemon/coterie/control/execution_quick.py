@@ -1,7 +1,7 @@
 """Answers submissions of executions straight off the socket: the one request that is in a hurry.
 
 What hypercorn and FastAPI do for a request takes longer than to plan, store and begin a small workflow. So a connection
-is looked at first here: as long as nothing but plain submissions come, each in one piece, they are answered here. With
+is looked at first here: as long as nothing but plain submissions come, one at a time, they are answered here. With
 the first request that is anything else the connection goes to hypercorn for good, the bytes of that request included.
 What is plain is told narrowly: whoever sends more than the few headers below is served by the whole HTTP there.
 """
@@ -43,6 +43,11 @@ async def answer_submissions(channel: Channel, submitting: Submitting, idle_s: f
         data = b""
         with trio.move_on_after(idle_s):
             data = await channel.receive_some(REQUEST_BYTES_MAX)
+            while more := missing_bytes(data):  # many clients send the head and the body one after the other
+                piece = await channel.receive_some(more)
+                if not piece:
+                    return b""
+                data += piece
         body = body_of_submission(data)
         if body is None:
             return data
@@ -59,9 +64,25 @@ async def _answer(submitting: Submitting, body: bytes) -> bytes:
 
 def body_of_submission(data: bytes) -> bytes | None:
     """The body, if the bytes are one whole plain submission and nothing more."""
+    found = _plain(data)
+    return None if found is None or found[0] != len(found[1]) else found[1]
+
+
+def missing_bytes(data: bytes) -> int:
+    """How much of its body is still to come, if the bytes begin a plain submission that is small enough; else 0."""
+    found = _plain(data)
+    if found is None or len(data) - len(found[1]) + found[0] > REQUEST_BYTES_MAX:
+        return 0
+    return max(0, found[0] - len(found[1]))
+
+
+def _plain(data: bytes) -> tuple[int, bytes] | None:
+    """The length that is told, and as much of the body as there is, if the head is whole and that of a submission."""
     if not data.startswith(REQUEST_LINE):
         return None
-    head, _, body = data[len(REQUEST_LINE) :].partition(b"\r\n\r\n")
+    head, end, body = data[len(REQUEST_LINE) :].partition(b"\r\n\r\n")
+    if not end:
+        return None
     lengths: list[bytes] = []
     hosts = 0
     for line in head.split(b"\r\n"):
@@ -79,7 +100,7 @@ def body_of_submission(data: bytes) -> bytes | None:
             return None
     if hosts != 1 or len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > LENGTH_DIGITS_MAX:
         return None
-    return body if int(lengths[0]) == len(body) else None
+    return int(lengths[0]), body
 
 
 def _response(status: HTTPStatus, media_type: str, body: bytes) -> bytes:
