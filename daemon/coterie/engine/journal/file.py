@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal
+from weakref import finalize
 
 from coterie.engine.journal.errors import JournalDamaged, JournalFailed, JournalInUse, damaged, journal_errors
 from coterie.store.errors import StoreFailed
@@ -48,6 +49,7 @@ class JournalFile:
         try:
             self.durability = durability
             self.connection = self._open(durability)
+            finalize(self, self.connection.close)  # engines without a file are seldom closed by who made them
         except BaseException:
             self._unlock()
             raise
