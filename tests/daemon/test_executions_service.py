@@ -230,8 +230,10 @@ async def test_a_full_disk_interrupts_and_no_more(tmp_path: Path, monkeypatch: p
         async with executions.opened():
             disk = FullDisk(executions)
             disk.failures = 2
-            over = await done(executions, step("a"), step("b", "a"))
+            begun = await executions.submit(Submission(document(step("a"), step("b", "a"))))
+            over = await ended(executions, begun.id)
     assert over.status == "completed"
+    assert over.started_at == begun.started_at  # when it first began, not when the disk had room again
     assert [entry["event"] for entry in logged].count("execution interrupted: it goes on when the disk does") == 2
 
 

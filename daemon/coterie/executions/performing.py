@@ -92,6 +92,7 @@ class Performer:
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_MAX_S)
                 performance.interrupted = False
+                record = self._engine.core.journal.execution(record.id)  # what it had come to
                 if performance.committed.is_set():
                     prepare = None  # the command it began with is on record
         finally:
@@ -112,10 +113,8 @@ class Performer:
             performance.begun.set()  # whoever waits for it runs when the first turn is over: that has no await in it
 
         try:
-            if record.state not in RUN_ENDED and record.started_ms is not None:
-                record = self._engine.core.journal.execution(id_)  # what it came to before the disk failed
-                if record.state in RUN_ENDED:
-                    return True
+            if record.state in RUN_ENDED and prepare is None:
+                return True  # it had ended before the disk failed
             await self._prepare(record)
             async with self._engine.hosting() as host:
                 await self._engine.submissions.run(record, host, begin)
