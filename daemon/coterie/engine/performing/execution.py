@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
-from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final, assert_never, cast
 
 import anyio
@@ -22,6 +21,7 @@ from coterie.engine.machine.run_machine import Compensate, Ended, Gather, Ready,
 from coterie.engine.machine.step_graph import StepGraph
 from coterie.engine.model import PRIORITY_NORMAL, RUN_ENDED, Json, RunState, StepSpec, WorkflowSpec
 from coterie.engine.performing.conversations import Conversations
+from coterie.engine.performing.deadlines import Deadlines
 from coterie.engine.performing.flight import Flight
 from coterie.engine.performing.landings import Landings
 from coterie.engine.performing.live_reader import LiveReader
@@ -85,7 +85,7 @@ class LiveExecution:
         self._waiting: set[anyio.Event] = set()  # who waits for a turn, which of them had theirs, and in this turn
         self._done: set[anyio.Event] = set()
         self._told: list[anyio.Event] = []
-        self._queued: list[tuple[int, int]] = []  # a heap of (when the wait is over, position)
+        self.deadlines = Deadlines(self)
         self._state: RunState | None = None  # so that the first turn writes something: it makes the submission durable
         self._outcome: RunState | None = None
         self._over = False
@@ -198,7 +198,7 @@ class LiveExecution:
         inbox, self._inbox = self._inbox, []
         for act in inbox:
             act(now_ms)
-        self._timers(now_ms)
+        self.deadlines.look(now_ms)
         self._settle(now_ms)
         self._offer_more(now_ms)
         self._admit(now_ms)
@@ -208,7 +208,7 @@ class LiveExecution:
 
     async def _wait(self) -> None:
         if not self._inbox:
-            due_ms = self._next_due_ms()
+            due_ms = self.deadlines.next_ms()
             if due_ms is None:
                 await self._woken.wait()
             else:
@@ -218,30 +218,6 @@ class LiveExecution:
             await anyio.lowlevel.checkpoint()
         self._woken = anyio.Event()
 
-    def _next_due_ms(self) -> int | None:
-        dues = [due for due in (self.machine.next_due_ms(), self._run_deadline_ms()) if due is not None]
-        if self._queued:
-            dues.append(self._queued[0][0])
-        return min(dues, default=None)
-
-    def _run_deadline_ms(self) -> int | None:
-        if self.spec.timeout_s is None or self.started_ms is None or self.machine.run_state in ("cancelled", "failed"):
-            return None
-        return self.started_ms + int(self.spec.timeout_s * MS)
-
-    def _timers(self, now_ms: int) -> None:
-        self.machine.wake(now_ms)
-        deadline_ms = self._run_deadline_ms()
-        if deadline_ms is not None and deadline_ms <= now_ms:
-            self.landings.reason = f"the run took more than its {self.spec.timeout_s:g} s"
-            self.machine.cancel(self.landings.reason, now_ms)
-        while self._queued and self._queued[0][0] <= now_ms:
-            _, position = heappop(self._queued)
-            if self.machine.state(position) == "ready" and position not in self.flights:
-                step = self.steps.spec(position)
-                self._withdraw(position)
-                self.landings.fail(position, f"waited for room for more than its {step.queue_timeout_s:g} s", now_ms)
-
     def _settle(self, now_ms: int) -> None:
         """Takes what the machine asks for until it asks for nothing more."""
         while effects := self.machine.take_effects():
@@ -250,7 +226,7 @@ class LiveExecution:
                     case Ready(position):
                         self._ready(position, now_ms)
                     case Withdraw(position):
-                        self._withdraw(position)
+                        self.withdraw(position)
                     case Stop(position):
                         self._stops.append(position)
                     case Gather(position):
@@ -275,7 +251,7 @@ class LiveExecution:
             self._start(position, step, now_ms, None, now_ms)
             return
         if step.queue_timeout_s is not None:
-            heappush(self._queued, (now_ms + int(step.queue_timeout_s * MS), position))
+            self.deadlines.queued(position, step.queue_timeout_s, now_ms)
         if self._offered < OFFERED_MAX or step.key or step.resources or step.priority != PRIORITY_NORMAL:
             self._offer(position, step, now_ms, now_ms)
         else:
@@ -323,7 +299,8 @@ class LiveExecution:
             else:
                 self.core.pass_on(want)
 
-    def _withdraw(self, position: int) -> None:
+    def withdraw(self, position: int) -> None:
+        """A step waits for room no more."""
         if self.core.admission.withdraw((self.record.id, position)):
             self._offered -= 1
 
@@ -408,7 +385,7 @@ class LiveExecution:
             return
         self._inbox.append(partial(self.landings.land, flight, verdict))
         self._over = self._turn()
-        if self._over or self._next_due_ms() is not None:
+        if self._over or self.deadlines.next_ms() is not None:
             self._woken.set()
 
     async def _undo(self, position: int) -> None:
@@ -428,6 +405,6 @@ class LiveExecution:
             if flight.want is not None:
                 self.core.admission.release(flight.want.ticket)
         for position in self.machine.positions_in("ready"):
-            self._withdraw(position)
+            self.withdraw(position)
         self.core.admission.forget(self.record.id)
         self.core.admit()
