@@ -451,3 +451,95 @@ def test_arguments_that_stand_for_results(run: Run) -> None:
         assert result.results["b"][1] == [{"x": 1}, 2]
 
     run(main)
+
+
+def test_a_time_to_wait_counts_across_restarts(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        for interrupted in (True, False):
+            engine = WorkflowEngine(store=tmp_path / "engine.db")
+            engine.create_workflow("w").add_task(Task("w", type="wait", config={"duration": 0.4}))
+            if interrupted:
+                with anyio.move_on_after(0.15):
+                    await engine.execute_workflow("w", key="k")
+            else:
+                result = await engine.execute_workflow("w", key="k")
+                assert result.ok
+                notes = [note for _, note in engine.core.journal.notes(result.execution_id)]
+                assert [note.kind for note in notes] == ["waiting", "lost"]
+                ended_ms = next(iter(engine.core.journal.rows(result.execution_id))).ended_ms or 0
+                assert 0 <= ended_ms - notes[0].body["until_ms"] < 350  # not 0.4 s after the restart
+            engine.close()
+
+    run(main)
+
+
+def test_answers_that_do_not_fit_are_refused_and_asked_for_again(run: Run) -> None:
+    async def main() -> None:
+        engine = WorkflowEngine()
+        fields = [{"name": "count", "type": "integer", "required": True}]
+        engine.create_workflow("w").add_task(Task("ask", type="input", config={"fields": fields}))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(engine.execute_workflow, "w")
+            await until(lambda: bool(engine.core.live))
+            execution = engine.execution("w").id
+            await until(lambda: any(note.kind == "asked" for _, note in engine.core.journal.notes(execution)))
+            with pytest.raises(UserError, match="does not fit"):
+                await engine.answer("w", "ask", {"count": "three"})
+            await engine.answer("w", "ask", {"count": 3})
+        assert engine.result(engine.execution("w").id).results["ask"] == {"count": 3}
+
+    run(main)
+
+
+def test_what_kills_the_engine_each_time_is_not_started_for_ever(tmp_path: Path) -> None:
+    starts: list[int] = []
+
+    async def dies() -> None:
+        starts.append(current_context().attempt)
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        engine = WorkflowEngine(store=tmp_path / "engine.db")
+        engine.create_workflow("w").add_task(Task("dies", dies))
+        try:
+            result = await engine.execute_workflow("w", key="k")
+            assert result.errors == {"dies": "the engine died 10 times while it ran: see what it does to the machine"}
+        finally:
+            engine.close()
+
+    for _ in range(10):
+        with pytest.raises((KeyboardInterrupt, BaseExceptionGroup)):
+            anyio.run(main, backend="trio")
+    anyio.run(main, backend="trio")
+    assert starts == list(range(1, 11))
+
+
+def test_what_a_step_makes_of_an_interruption_is_not_how_it_ended(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        for interrupted in (True, False):
+            engine = WorkflowEngine(store=tmp_path / "engine.db")
+            started = anyio.Event()
+
+            async def stubborn() -> str:
+                started.set()  # noqa: B023 - called in this round
+                if not interrupted:  # noqa: B023
+                    return f"try {current_context().attempt}"
+                try:
+                    await anyio.sleep_forever()
+                except BaseException as error:
+                    raise RuntimeError("the lights went out") from error
+                return "never"
+
+            engine.create_workflow("w").add_task(Task("stubborn", stubborn))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(lambda: engine.execute_workflow("w", key="k"))  # noqa: B023
+                await started.wait()
+                if interrupted:
+                    tasks.cancel_scope.cancel()
+            status = engine.get_workflow_status("w").status
+            assert status == ("running" if interrupted else "completed")
+            if not interrupted:
+                assert engine.result(engine.execution("w").id).results["stubborn"] == "try 2"
+            engine.close()
+
+    run(main)

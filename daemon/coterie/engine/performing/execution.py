@@ -39,6 +39,9 @@ OFFERED_MAX: Final = 1000
 """How many ready steps of one execution the admission is told of: a place there takes 340 bytes, one here 44."""
 
 POSITION_BITS: Final = 32
+NOW_S: Final = float("-inf")
+"""The deadline of what is cancelled already."""
+
 LOST_MAX: Final = 10
 """How often a step is started again that ran when the engine died: it may be what kills it."""
 
@@ -365,6 +368,7 @@ class LiveExecution:
         for position in stops:
             running = self.flights.get(position)
             if running is not None and running.task is not None:
+                running.stopping = True
                 running.task.cancel()
         undoing, self._undoing = self._undoing, []
         for position in undoing:
@@ -378,8 +382,12 @@ class LiveExecution:
         try:
             verdict = await self._host.attempt(self, flight)
         except BaseException:
-            self.post(partial(self.landings.land, flight, Stopped()))
+            # Only what was to be stopped has ended by this: else the execution is interrupted, and the attempt lost.
+            if flight.stopping:
+                self.post(partial(self.landings.land, flight, Stopped()))
             raise
+        if not flight.stopping and anyio.current_effective_deadline() == NOW_S:
+            return  # interrupted: what the step makes of its cancellation is not how it ended
         if len(self.flights) > 1 or self._inbox:
             self.post(partial(self.landings.land, flight, verdict))  # others may end in this turn of the loop too
             return

@@ -9,7 +9,18 @@ from coterie.engine.model import StepSpec
 class Flight:
     """One attempt under way."""
 
-    __slots__ = ("attempt", "position", "progress", "ready_ms", "retries", "started_ms", "step", "task", "want")
+    __slots__ = (
+        "attempt",
+        "position",
+        "progress",
+        "ready_ms",
+        "retries",
+        "started_ms",
+        "step",
+        "stopping",
+        "task",
+        "want",
+    )
 
     def __init__(self, position: int, step: StepSpec, attempt: int, retries: int, ready_ms: int, now_ms: int) -> None:
         self.position = position
@@ -21,6 +32,7 @@ class Flight:
         self.task: TaskHandle[None] | None = None
         self.want: Want | None = None
         self.progress = ""
+        self.stopping = False
 
     def told(self, progress: str) -> None:
         """A sign of life, and perhaps how far it got."""
