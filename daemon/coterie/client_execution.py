@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from coterie.client_log import lines_of
 from coterie.control.client import Client, Document
 from coterie.control.client_executions import ENDED
 from coterie.control.connection import Refused
@@ -103,12 +104,7 @@ class Execution:
 
         With `follow` until that attempt ends.
         """
-        rest = b""
-        for chunk in self._calls.step_log(self.id, step, attempt, follow):
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from (line.decode(errors="replace") for line in lines)
-        if rest:
-            yield rest.decode(errors="replace")
+        return lines_of(self._calls.step_log(self.id, step, attempt, follow))
 
     def events(self) -> Generator[tuple[str, Document]]:
         """("execution", its document) and ("step", a step) as they change, until it has ended."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from coterie.client_log import lines_of
 from coterie.control.client import Client, Document
 
 if TYPE_CHECKING:
@@ -117,9 +118,4 @@ class Run:
 
     def logs(self, step: str, *, attempt: int | None = None, follow: bool = False) -> Iterator[str]:
         """The lines that a step put out, on whichever peer; with `follow` until it ends."""
-        rest = b""
-        for chunk in self._calls.log(self.id, step, attempt, follow):
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from (line.decode(errors="replace") for line in lines)
-        if rest:
-            yield rest.decode(errors="replace")
+        return lines_of(self._calls.log(self.id, step, attempt, follow))

@@ -763,3 +763,17 @@ def test_a_command_that_comes_with_the_end_is_answered(run: Run) -> None:
             assert engine.get_workflow_status("w").status == "completed"
 
     run(main)
+
+
+def test_why_there_is_no_further_try_is_told(run: Run) -> None:
+    def bad() -> None:
+        raise StepFailed("no such table", "configuration")
+
+    async def main() -> None:
+        engine = WorkflowEngine()
+        engine.create_workflow("w").add_task(Task("bad", bad, retry=SOON))
+        await engine.execute_workflow("w")
+        (told,) = engine.explain("w", "bad")[0].history
+        assert told["no_retry"] == "errors of the class 'configuration' are not tried again"
+
+    run(main)

@@ -7,9 +7,9 @@ import pytest
 
 from coterie.engine.failures import ValidationFailure
 from coterie.engine.model import Json, StepSpec
+from coterie.engine.planning.spec_document import nested_step
 from coterie.engine.steps.executor import Expand
 from coterie.engine.steps.factory import StepExecutorFactory
-from coterie.engine.steps.map import nested_step
 from step_doubles import BACKENDS, on_stage
 
 CHILD: Mapping[str, Json] = {"type": "output", "config": {"values": {"n": "${{ item }}"}}}

@@ -18,11 +18,6 @@ def steps_done(counts: Mapping[str, int]) -> str:
     return count(total, "step") if done == total else f"{done:,} of {count(total, 'step')}"
 
 
-def counts_in_words(counts: Mapping[str, int]) -> str:
-    """`2 running, 4 completed, 3 pending`."""
-    return ", ".join(f"{counts[state]:,} {state}" for state in ORDER if counts.get(state))
-
-
 def execution_took(execution: Document) -> str:
     """How long it has run, or ran."""
     if not execution["started_at"]:

@@ -42,7 +42,8 @@ def history_lines(note: Mapping[str, Any]) -> list[str]:
 
 def _failed(note: Mapping[str, Any]) -> str:
     again = note.get("retry_at")
-    then = f"; the next try from {clock_time(again)} on" if again else ""
+    why = note.get("no_retry")
+    then = f"; the next try from {clock_time(again)} on" if again else f"; not tried again: {why}" if why else ""
     return f"try {note.get('attempt', '?')} failed ({note.get('class', 'failure')}): {_message(note)}{then}"
 
 

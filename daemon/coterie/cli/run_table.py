@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from coterie.cli.output import paint, print_table, status_sign
-from coterie.cli.words import age, duration, seconds_between, short_peer, short_run
+from coterie.cli.words import age, duration, seconds_between, short_peer
 from coterie.control.client import Document
 
 
@@ -32,11 +32,6 @@ def peer_of(job: Document, names: Mapping[str, str]) -> str:
 def job_took(job: Document) -> str:
     """How long the job has run."""
     return duration(seconds_between(job["started_at"], job["ended_at"])) if job["started_at"] else ""
-
-
-def run_hint(run: Document) -> str:
-    """The id by which a hint names the run."""
-    return short_run(run["run"])
 
 
 def _row(job: Document, names: Mapping[str, str]) -> list[str]:

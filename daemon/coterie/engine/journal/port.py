@@ -1,6 +1,6 @@
 """What is kept of executions, and the port through which the engine keeps it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -170,7 +170,3 @@ class Journal(Protocol):
     def close(self) -> None:
         """Writes what is left and lets go of the file."""
         ...
-
-
-Listener = Callable[[str], None]
-"""Told the id of an execution whenever it changes."""

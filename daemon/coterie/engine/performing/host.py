@@ -215,7 +215,10 @@ class Host:
         elapsed_s = (now_ms - live.first_started_ms(flight.position)) / MS
         step = flight.step
         delay_s = step.retry.decide(failure, flight.retries + 1, elapsed_s, step.total_timeout_s, self.core.chance)
-        return Failed(failure, None if delay_s is None else now_ms + int(delay_s * MS))
+        if delay_s is not None:
+            return Failed(failure, now_ms + int(delay_s * MS))
+        retries = step.retry.max_attempts > 1
+        return Failed(failure, None, step.retry.why_no_retry(failure, flight.retries + 1) if retries else "")
 
     def _results(self, live: "LiveExecution", position: int) -> dict[str, Json]:
         """What the needs of a step returned, those that completed."""

@@ -91,6 +91,7 @@ class Landings:
             "ended_ms": now_ms,
             "ready_ms": flight.ready_ms,
             "retry_at_ms": verdict.retry_at_ms,
+            **({"no_retry": verdict.no_retry} if verdict.no_retry else {}),
         }
         self._live.note("failed", position, body, now_ms)
         self.failures[position] = flight.retries + 1

@@ -1,20 +1,14 @@
 """The steps of one execution by position: those of the plan, and the children that map steps have made since."""
 
 from bisect import bisect_right
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from coterie.engine.machine.step_graph import StepGraph
 from coterie.engine.model import Json, StepSpec, WorkflowSpec
-from coterie.engine.planning.spec_document import SCHEMA, spec_from_json
+from coterie.engine.planning.spec_document import nested_step
 
 _NO_ITEM: Final = (None, None)
-
-
-def nested_step(document: Mapping[str, Json]) -> StepSpec:
-    """The step that a map runs for each item, from its document. Raises InvalidWorkflow."""
-    return spec_from_json({"schema": SCHEMA, "id": "map", "steps": [{"id": "child", **document}]}).steps[0]
 
 
 class StepsOf:

@@ -24,10 +24,11 @@ class Expanded:
 
 @dataclass(slots=True)
 class Failed:
-    """It failed; tried again at `retry_at_ms`, or for good where that is None."""
+    """It failed; tried again at `retry_at_ms`, or for good where that is None, and `no_retry` says why."""
 
     failure: Failure
     retry_at_ms: int | None
+    no_retry: str = ""
 
 
 @dataclass(slots=True)

@@ -19,6 +19,9 @@ from coterie.engine.planning.step_rows import default_of, said_by
 from coterie.engine.retry import RetryConfig
 
 SCHEMA: Final = "coterie.workflow/1"
+CHILD: Final = "child"
+"""The id of a map's step in messages about it."""
+
 INPUTS_MAX: Final = 1000
 INPUT_TYPES: Final[tuple[str, ...]] = ("string", "number", "integer", "boolean", "object", "array")
 WHOLE_MAX: Final = 2**53
@@ -67,6 +70,11 @@ def spec_from_json(document: object) -> WorkflowSpec:
     if problems:
         raise InvalidSpec(problems)
     return spec
+
+
+def nested_step(document: Mapping[str, Json]) -> StepSpec:
+    """The step that a map runs for each item, from its document. Raises InvalidSpec."""
+    return spec_from_json({"schema": SCHEMA, "id": "map", "steps": [{"id": CHILD, **document}]}).steps[0]
 
 
 def _steps(steps: tuple[StepSpec, ...]) -> list[Json]:

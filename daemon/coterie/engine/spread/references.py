@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from coterie.engine.functions import binding
 from coterie.engine.model import Json, StepSpec, WorkflowSpec
-from coterie.engine.performing.steps_of import nested_step
+from coterie.engine.planning.spec_document import nested_step
 from coterie.engine.templates import condition_references, references
 
 

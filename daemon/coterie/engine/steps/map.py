@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from coterie.engine.failures import ValidationFailure
 from coterie.engine.model import Json, StepSpec
-from coterie.engine.planning.spec_document import SCHEMA, spec_from_json
+from coterie.engine.planning.spec_document import CHILD, nested_step
 from coterie.engine.steps.executor import Expand, StepCall, StepExecutor
 from coterie_protocols.errors import InvalidWorkflow
 
@@ -15,8 +15,7 @@ ITEMS_MAX: Final = 100_000
 NESTED_MAX: Final = 5
 """How deep maps may stand in each other."""
 
-_CHILD: Final = "child"
-_CHILD_PREFIX: Final = f"step '{_CHILD}': "
+_CHILD_PREFIX: Final = f"step '{CHILD}': "
 
 
 class MapConfig(BaseModel):
@@ -58,12 +57,6 @@ class MapExecutor(StepExecutor[MapConfig]):
         if child.needs:
             return ["its step: 'needs' has no place there: give the map step the needs"]
         return [f"its step: {problem.message}" for problem in StepExecutorFactory.problems(child)]
-
-
-def nested_step(document: Mapping[str, Json]) -> StepSpec:
-    """The step that a map runs for each item, from its document. Raises InvalidWorkflow."""
-    step = {"id": _CHILD, **document}
-    return spec_from_json({"schema": SCHEMA, "id": "map", "steps": [step]}).steps[0]
 
 
 def _depth(step: Mapping[str, Json]) -> int:
